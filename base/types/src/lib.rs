@@ -9,7 +9,7 @@ mod refusal;
 mod time;
 
 pub use codec::{DecodeError, decode, decode_bounded, encode};
-pub use id::{AccountId, DeviceId, DutyId, Hash, LeaseId, NetworkId, OfferId, OrderId, SectorId};
+pub use id::{AccountId, Cell, DeviceId, DutyId, Hash, LeaseId, NetworkId, OfferId, OrderId, SectorId};
 pub use money::{Amount, Credits, PPM, Price, Rate, Units, mul_div, mul_div_ceil, ppm_of};
 pub use refusal::Refusal;
 pub use time::{Epoch, Height};
