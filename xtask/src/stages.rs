@@ -5,12 +5,14 @@ use anyhow::Result;
 use crate::count::Count;
 use crate::{e2e, run, tidy};
 
+type Stage = fn() -> Result<Count>;
+
 /// Runs every stage and prints the sum as the last line.
 ///
 /// # Errors
 /// None of its own: a stage that cannot even start is a failed stage.
 pub fn test() -> Result<bool> {
-    let stages: [(&str, fn() -> Result<Count>); 3] =
+    let stages: [(&str, Stage); 3] =
         [("tidy", tidy_stage), ("cargo test", cargo_stage), ("e2e", || e2e::stage(None))];
     let mut sum = Count::default();
     let mut bad = Vec::new();
