@@ -102,7 +102,7 @@ def devnet(tmp_path_factory):
     running.stop()
 
 
-def s3_client(devnet, **changes):
+def s3_client(devnet, signature=None, **changes):
     """A stock boto3 client. Retries are off, so that the first answer is the one we test."""
     s3 = {**devnet["s3"], **changes}
     return boto3.client(
@@ -112,6 +112,7 @@ def s3_client(devnet, **changes):
         aws_secret_access_key=s3["secret_key"],
         region_name=s3["region"],
         config=Config(
+            signature_version=signature,
             retries={"total_max_attempts": 1},
             connect_timeout=10,
             read_timeout=120,
