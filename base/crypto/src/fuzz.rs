@@ -91,8 +91,11 @@ pub fn others(data: &[u8]) {
     }
 }
 
+/// An entry point and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// All entry points by name, for a fuzzing driver.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("chunk_proof", chunk_proof),
     ("outboard", outboard),
     ("sum_proof", sum_proof),
