@@ -1,0 +1,103 @@
+//! Disputes on chain: a customer accuses a device, the device answers in time or loses.
+
+use cairn_sector::{DisputeContext, Ruling, Sectors};
+use cairn_types::{AccountId, Amount, DeviceId, Hash, LeaseId, Refusal, ppm_of};
+
+use crate::bank::{Pot, chain, pay};
+use crate::epoch::schedule;
+use crate::events::Event;
+use crate::market;
+use crate::registry::{device_entry, unknown_device, unknown_sector};
+use crate::settlement::lock;
+use crate::state::{Run, State};
+use crate::tables::{Devices, DisputeRow, Disputes, DueEntry, Leases, LockCause, SectorTable};
+
+fn unknown() -> Refusal {
+    Refusal::new("dispute.unknown", "no such open dispute", "it may be decided already")
+}
+
+/// Opens a dispute. The rules see the claim at once, so that a hopeless one is refused before it costs anything.
+pub fn open(
+    s: &mut State<'_>,
+    sectors: &Sectors,
+    who: AccountId,
+    nonce: u64,
+    device: DeviceId,
+    lease: Option<LeaseId>,
+    claim: Vec<u8>,
+) -> Run<Hash> {
+    let c = chain(s)?;
+    let id = Hash::derive("cairn/dispute", &[who.as_ref(), &nonce.to_le_bytes()]);
+    let bond = c.price.pebbles_ceil(c.params.dispute_bond);
+    let until = c.height.plus(c.params.dispute_blocks);
+    let row = DisputeRow { accuser: who, device, lease, claim, bond, until };
+    // A trial without an answer: a well-formed claim is upheld or pending, anything else is refused here.
+    if rule(s, sectors, &row, None)? == Ruling::Dismissed {
+        return Err(Refusal::new("dispute.void", "the claim accuses nobody of anything", "check the claim").into());
+    }
+    pay(s, Pot::Account(who), Pot::Stake, bond)?;
+    s.put::<Disputes>(&id, &row);
+    schedule(s, until.plus(1), DueEntry::Judge(id))?;
+    s.emit(Event::DisputeOpened { dispute: id, device });
+    Ok(id)
+}
+
+fn rule(s: &State<'_>, sectors: &Sectors, row: &DisputeRow, answer: Option<&[u8]>) -> Run<Ruling> {
+    let device = s.need::<Devices>(&row.device, unknown_device())?;
+    let sector = s.need::<SectorTable>(&device.sector, unknown_sector(device.sector))?;
+    let lease = match &row.lease {
+        Some(id) => s.get::<Leases>(id)?.map(|l| l.entry),
+        None => None,
+    };
+    let c = chain(s)?;
+    let context = DisputeContext {
+        network: c.network,
+        epoch: c.epoch,
+        device: device_entry(&row.device, &device),
+        lease,
+        seed: c.seed.1,
+    };
+    Ok(sectors.get(device.sector, sector.version)?.dispute(&sector.params, &context, &row.claim, answer)?)
+}
+
+/// The accused answers. An answer that does not convince is refused and may be repeated until the deadline.
+pub fn defend(s: &mut State<'_>, sectors: &Sectors, device: DeviceId, id: Hash, answer: &[u8]) -> Run<()> {
+    let row = s.need::<Disputes>(&id, unknown())?;
+    if row.device != device || chain(s)?.height > row.until {
+        return Err(unknown().into());
+    }
+    match rule(s, sectors, &row, Some(answer))? {
+        Ruling::Dismissed => {
+            pay(s, Pot::Stake, Pot::Burned, row.bond)?;
+            close(s, id, &row, false)
+        }
+        Ruling::Upheld { .. } | Ruling::Pending => {
+            Err(Refusal::new("dispute.answer", "the answer does not refute the claim", "answer with the proof asked for").into())
+        }
+    }
+}
+
+/// The deadline passed in silence.
+pub fn expire(s: &mut State<'_>, sectors: &Sectors, id: &Hash) -> Run<()> {
+    let Some(row) = s.get::<Disputes>(id)? else { return Ok(()) };
+    let ruling = match rule(s, sectors, &row, None) {
+        Ok(r) => r,
+        // The device or lease left meanwhile: nobody loses anything.
+        Err(crate::state::Stop::Refused(_)) => Ruling::Pending,
+        Err(stop) => return Err(stop),
+    };
+    pay(s, Pot::Stake, Pot::Account(row.accuser), row.bond)?;
+    let Ruling::Upheld { severity_ppm, code } = ruling else { return close(s, *id, &row, false) };
+    let device = s.need::<Devices>(&row.device, unknown_device())?;
+    let amount = Amount(ppm_of(device.bond.0, u64::from(severity_ppm)));
+    let epoch = chain(s)?.epoch;
+    lock(s, &row.device, device.sector, epoch, amount, LockCause::Fault { code }, Some(row.accuser))?;
+    market::punish(s, &row.device, 500_000)?;
+    close(s, *id, &row, true)
+}
+
+fn close(s: &mut State<'_>, id: Hash, row: &DisputeRow, upheld: bool) -> Run<()> {
+    s.delete::<Disputes>(&id);
+    s.emit(Event::DisputeRuled { dispute: id, device: row.device, upheld });
+    Ok(())
+}

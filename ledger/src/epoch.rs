@@ -1,0 +1,179 @@
+//! What happens at the start of a block, in which order: the one list of hooks.
+
+use cairn_crypto::lthash::LtHash;
+use cairn_sector::Seed;
+use cairn_sector::Sectors;
+use cairn_types::{Epoch, Height, Refusal, SectorId};
+
+use crate::bank::chain;
+use crate::events::Event;
+use crate::state::{Run, State};
+use crate::tables::{
+    Chain, ChainParams, Due, DueEntry, DueWork, EpochRow, Epochs, Phase, SectorEpochRow, SectorEpochs, SectorTable,
+    Terms,
+};
+use crate::{dispute, market, settlement};
+
+/// Due entries that one block works off; the rest waits for the next.
+pub const DUE_PER_BLOCK: u32 = 64;
+
+/// Everything that happens before the transactions of a block:
+/// 1. height and epoch advance; 2. at the first height of an epoch the lock; 3. due work, oldest first.
+pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
+    let mut c = chain(s)?;
+    c.height = height;
+    let since = height.0.saturating_sub(c.origin.0).saturating_sub(1);
+    let epoch = Epoch(since / c.params.epoch_blocks);
+    let starts = since % c.params.epoch_blocks == 0;
+    c.epoch = epoch;
+    s.put::<Chain>(&(), &c);
+    if starts {
+        lock(s, epoch)?;
+    }
+    due(s, sectors, height)
+}
+
+/// Freezes the registry, the terms and the price of an epoch for every sector.
+fn lock(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
+    let c = chain(s)?;
+    s.put::<Epochs>(&epoch, &EpochRow { start: c.height, price: c.price, seed: None, previous: c.seed.1 });
+    for id in c.sectors.clone() {
+        let sector = s.need::<SectorTable>(&id, crate::registry::unknown_sector(id))?;
+        let mut row = sector_epoch_or_new(s, epoch, id)?;
+        row.registry_root = sector.registry.digest();
+        row.terms = Terms {
+            version: sector.version,
+            params: sector.params,
+            pool_rates: sector.pool_rates,
+            pool_budget: sector.pool_limit.min(sector.pool),
+            bond_rates: sector.bond_rates,
+            chain: c.params.clone(),
+        };
+        s.put::<SectorEpochs>(&(epoch, id), &row);
+        let deadline = c.height.plus(c.params.epoch_blocks).plus(c.params.vote_blocks);
+        schedule(s, deadline, DueEntry::VoteDeadline(epoch, id))?;
+    }
+    s.emit(Event::EpochLocked { epoch });
+    Ok(())
+}
+
+/// The sector's row of an epoch, created when the first commitment arrives before the lock.
+pub fn sector_epoch_or_new(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<SectorEpochRow> {
+    if let Some(row) = s.get::<SectorEpochs>(&(epoch, sector))? {
+        return Ok(row);
+    }
+    Ok(SectorEpochRow {
+        phase: Phase::Open,
+        registry_root: Default::default(),
+        terms: Terms {
+            version: 0,
+            params: Vec::new(),
+            pool_rates: Default::default(),
+            pool_budget: Default::default(),
+            bond_rates: Default::default(),
+            chain: chain(s)?.params,
+        },
+        commitments: LtHash::new(),
+        answers: LtHash::new(),
+        evidence: LtHash::new(),
+        bundles: 0,
+        votes: Vec::new(),
+        settlement: None,
+        applied: 0,
+    })
+}
+
+/// The row of an epoch that was locked.
+pub fn epoch_row(s: &State<'_>, epoch: Epoch) -> Run<EpochRow> {
+    s.need::<Epochs>(&epoch, Refusal::new("epoch.unknown", "the epoch has not begun", "wait for its lock"))
+}
+
+/// Refuses unless the present height lies after `from` and at most `until` blocks after the start of `epoch`.
+/// A `from` of zero means from the first block on.
+pub fn within(
+    s: &State<'_>,
+    epoch: Epoch,
+    from: impl Fn(&ChainParams) -> u64,
+    until: impl Fn(&ChainParams) -> u64,
+) -> Run<()> {
+    let c = chain(s)?;
+    let start = epoch_row(s, epoch)?.start;
+    let (low, high) = (start.plus(from(&c.params)), start.plus(until(&c.params)));
+    if c.height < low || c.height > high {
+        return Err(Refusal::with(
+            "epoch.phase",
+            format!("height {} is outside the phase of heights {low} to {high}", c.height),
+            "post within the phase; records that missed it count in a later epoch",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Puts work off to a height.
+pub fn schedule(s: &mut State<'_>, at: Height, entry: DueEntry) -> Run<()> {
+    let n = s.get_or_default::<Due>(&at)?;
+    s.put::<DueWork>(&(at, n), &entry);
+    s.put::<Due>(&at, &(n + 1));
+    Ok(())
+}
+
+fn due(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
+    let n = s.get_or_default::<Due>(&height)?;
+    for i in 0..n {
+        let Some(entry) = s.get::<DueWork>(&(height, i))? else { continue };
+        s.delete::<DueWork>(&(height, i));
+        if i < DUE_PER_BLOCK {
+            work(s, sectors, entry)?;
+        } else {
+            schedule(s, height.plus(1), entry)?;
+        }
+    }
+    if n > 0 {
+        s.delete::<Due>(&height);
+    }
+    Ok(())
+}
+
+fn work(s: &mut State<'_>, sectors: &Sectors, entry: DueEntry) -> Run<()> {
+    match entry {
+        DueEntry::Release(id) => settlement::release(s, &id),
+        DueEntry::Judge(id) => dispute::expire(s, sectors, &id),
+        DueEntry::Refill(lease, slot) => refill(s, sectors, lease, slot),
+        DueEntry::VoteDeadline(epoch, sector) => void(s, epoch, sector),
+    }
+}
+
+fn refill(s: &mut State<'_>, sectors: &Sectors, lease: cairn_types::LeaseId, slot: u16) -> Run<()> {
+    let row = s.get::<crate::tables::Leases>(&lease)?;
+    let still = row.is_some_and(|l| {
+        l.entry.closing.is_none() && l.entry.slots.get(usize::from(slot)).is_some_and(crate::tables::vacant)
+    });
+    if still { market::reassign(s, sectors, lease, slot, false) } else { Ok(()) }
+}
+
+/// A sector's epoch that nobody decided in time is void: no charge, no slash, records carry over.
+fn void(s: &mut State<'_>, epoch: Epoch, sector: SectorId) -> Run<()> {
+    let Some(mut row) = s.get::<SectorEpochs>(&(epoch, sector))? else { return Ok(()) };
+    if matches!(row.phase, Phase::Open | Phase::Committed) {
+        row.phase = Phase::Void;
+        s.put::<SectorEpochs>(&(epoch, sector), &row);
+        s.emit(Event::Void { sector, epoch });
+    }
+    Ok(())
+}
+
+/// Sets the seed of the current epoch.
+pub fn set_seed(s: &mut State<'_>, epoch: Epoch, seed: Seed) -> Run<()> {
+    let mut c = chain(s)?;
+    let mut row = epoch_row(s, epoch)?;
+    if epoch != c.epoch || row.seed.is_some() {
+        return Err(Refusal::new("seed.late", "the seed is set or the epoch is over", "nothing to do").into());
+    }
+    row.seed = Some(seed);
+    c.seed = (epoch, seed);
+    s.put::<Epochs>(&epoch, &row);
+    s.put::<Chain>(&(), &c);
+    s.emit(Event::Seeded { epoch });
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Commitments, answers, bundles, certificates and the seed: what devices and seats post about an epoch.
+
+use cairn_crypto::bls::BlsSignature;
+use cairn_sector::{Sectors, Seed};
+use cairn_types::{DeviceId, Epoch, Hash, Refusal, SectorId};
+
+use crate::bank::chain;
+use crate::epoch::{epoch_row, sector_epoch_or_new, set_seed, within};
+use crate::events::Event;
+use crate::registry::{digest_posting, unknown_device, unknown_sector};
+use crate::state::{Run, State};
+use crate::tables::{DeviceRow, Devices, PostingRow, Postings, SeatRow, SectorEpochs, SectorTable};
+use crate::tx::seed_message;
+
+/// Most devices in one certificate.
+pub const CERTIFICATE_LIMIT: usize = 256;
+/// Largest bundle in bytes.
+pub const BUNDLE_LIMIT: u64 = 256 * 1024 * 1024;
+
+fn twice() -> Refusal {
+    Refusal::new("posting.twice", "the device posted this for the epoch already", "post once")
+}
+
+fn posting(s: &State<'_>, epoch: Epoch, id: &DeviceId) -> Run<(DeviceRow, PostingRow)> {
+    let device = s.need::<Devices>(id, unknown_device())?;
+    Ok((device, s.get_or_default::<Postings>(&(epoch, *id))?))
+}
+
+/// A device binds itself before the lock of the next epoch.
+pub fn commit(s: &mut State<'_>, sectors: &Sectors, id: DeviceId, epoch: Epoch, commitment: Vec<u8>) -> Run<()> {
+    if epoch != chain(s)?.epoch.plus(1) {
+        return Err(Refusal::new(
+            "commit.phase",
+            "a commitment counts for the epoch after the present one",
+            "commit before the lock",
+        )
+        .into());
+    }
+    let (device, mut row) = posting(s, epoch, &id)?;
+    let sector = s.need::<SectorTable>(&device.sector, unknown_sector(device.sector))?;
+    let rules = sectors.get(device.sector, sector.version)?;
+    if commitment.len() > rules.limits().commitment {
+        return Err(Refusal::new("commit.size", "the commitment is too large", "see the sector's limits").into());
+    }
+    rules.check_commitment(&commitment)?;
+    if row.commitment.is_some() {
+        return Err(twice().into());
+    }
+    let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
+    digest_posting(&mut se.commitments, "commitment", &id, &commitment);
+    s.put::<SectorEpochs>(&(epoch, device.sector), &se);
+    row.commitment = Some(commitment);
+    s.put::<Postings>(&(epoch, id), &row);
+    s.emit(Event::Committed { device: id, epoch });
+    Ok(())
+}
+
+/// Digest of the answers to the tasks of the current epoch.
+pub fn answers(s: &mut State<'_>, id: DeviceId, epoch: Epoch, digest: Hash) -> Run<()> {
+    within(s, epoch, |_| 0, |p| p.answer_blocks)?;
+    let (device, mut row) = posting(s, epoch, &id)?;
+    if row.answers.is_some() {
+        return Err(twice().into());
+    }
+    let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
+    digest_posting(&mut se.answers, "answers", &id, digest.as_ref());
+    s.put::<SectorEpochs>(&(epoch, device.sector), &se);
+    row.answers = Some(digest);
+    s.put::<Postings>(&(epoch, id), &row);
+    s.emit(Event::Answered { device: id, epoch });
+    Ok(())
+}
+
+/// Digest of the bundle of the epoch that ended.
+pub fn bundle(s: &mut State<'_>, id: DeviceId, epoch: Epoch, hash: Hash, size: u64) -> Run<()> {
+    within(s, epoch.plus(1), |_| 0, |p| p.cut_blocks)?;
+    if size > BUNDLE_LIMIT {
+        return Err(Refusal::new("bundle.size", "the bundle is too large", "leave the rest for the next epoch").into());
+    }
+    let (_, mut row) = posting(s, epoch, &id)?;
+    if row.bundle.is_some() {
+        return Err(twice().into());
+    }
+    row.bundle = Some((hash, size));
+    s.put::<Postings>(&(epoch, id), &row);
+    s.emit(Event::Bundled { device: id, epoch, bundle: hash, size });
+    Ok(())
+}
+
+/// A seat certifies that it holds bundles. Devices without a bundle, of another sector or certified already are
+/// passed over, so that one slip does not void a batch.
+pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &[DeviceId]) -> Run<()> {
+    within(s, epoch.plus(1), |_| 0, |p| p.certify_blocks)?;
+    if devices.len() > CERTIFICATE_LIMIT || !devices.windows(2).all(|w| w[0] < w[1]) {
+        return Err(Refusal::new("certificate.shape", "devices must ascend, at most 256", "split the batch").into());
+    }
+    let mut se = sector_epoch_or_new(s, epoch, sector)?;
+    for id in devices {
+        let Some(mut row) = s.get::<Postings>(&(epoch, *id))? else { continue };
+        let Some((hash, _)) = row.bundle else { continue };
+        let own = s.get::<Devices>(id)?.is_some_and(|d| d.sector == sector);
+        if row.certified || !own {
+            continue;
+        }
+        row.certified = true;
+        s.put::<Postings>(&(epoch, *id), &row);
+        digest_posting(&mut se.evidence, "bundle", id, hash.as_ref());
+        se.bundles = se.bundles.saturating_add(1);
+    }
+    let bundles = se.bundles;
+    s.put::<SectorEpochs>(&(epoch, sector), &se);
+    s.emit(Event::Certified { sector, epoch, bundles });
+    Ok(())
+}
+
+/// The seed: a seat's unique signature over network, epoch and the seed before. Nobody can choose it, the seat can
+/// only withhold it (one seat; with several seats a threshold signature takes its place).
+pub fn seed(s: &mut State<'_>, seat: &SeatRow, epoch: Epoch, signature: &BlsSignature) -> Run<()> {
+    let network = chain(s)?.network;
+    let previous = epoch_row(s, epoch)?.previous;
+    seat.vote
+        .verify(crate::tx::SEED_DOMAIN, &seed_message(&network, epoch, &previous), signature)
+        .map_err(|_| Refusal::new("seed.signature", "the seed is not the seat's signature", "sign the epoch's message"))?;
+    let digest = Hash::derive(crate::tx::SEED_DOMAIN, &[&cairn_types::encode(signature)]);
+    set_seed(s, epoch, Seed(digest.0))
+}

@@ -1,0 +1,126 @@
+//! What must always be true. The identities run after every transition; the full check walks a whole state.
+
+use cairn_types::{Amount, Credits, Refusal};
+use std::collections::BTreeMap;
+
+use crate::state::{Key, Table, open_entry};
+use crate::tables::{Accounts, Devices, Disputes, Leases, Locks, Money, MoneyRow, Operators, SectorTable};
+
+fn broken(what: String) -> Refusal {
+    Refusal::with("invariant.broken", what, "stop the node and report the block: this is a bug")
+}
+
+/// Both conservation identities over the totals.
+///
+/// CRN: balances + bonds + vault + payable + dust + stakers + treasury + pools + burned = genesis + minted.
+/// Credits: free + escrow + unsettled + spent = issued.
+pub fn identities(m: &MoneyRow) -> Result<(), Refusal> {
+    let parts = [m.balances, m.bonds, m.vault, m.payable, m.dust, m.stakers, m.treasury, m.pools, m.burned];
+    let sum = parts.iter().try_fold(Amount::ZERO, |a, b| a.checked_add(*b));
+    if sum.is_none() || sum != m.genesis.checked_add(m.minted) {
+        return Err(broken(format!("CRN in pots {sum:?} is not genesis {} plus minted {}", m.genesis, m.minted)));
+    }
+    let credits = [m.free, m.escrow, m.unsettled, m.spent].iter().try_fold(Credits::ZERO, |a, b| a.checked_add(*b));
+    if credits != Some(m.issued) {
+        return Err(broken(format!("credits in pots {credits:?} are not the {} issued", m.issued)));
+    }
+    Ok(())
+}
+
+/// Sums over a whole state.
+#[derive(Default)]
+struct Sums {
+    balances: u128,
+    credits: u64,
+    bonds: u128,
+    locked: u128,
+    lock_rows: u128,
+    operator_bonds: u128,
+    free_bonds: u128,
+    pools: u128,
+    stakes: u128,
+    money: Option<MoneyRow>,
+}
+
+fn each<T: Table>(rows: &BTreeMap<Key, Vec<u8>>) -> Result<Vec<(T::Key, T::Row)>, Refusal> {
+    let (mut low, mut high) = ([0; 32], [255; 32]);
+    (low[0], high[0]) = (T::TAG, T::TAG);
+    rows.range(low..=high)
+        .map(|(k, v)| {
+            let (key, row) = open_entry::<T>(v).ok_or_else(|| broken(format!("a row of table {} does not decode", T::TAG)))?;
+            if crate::state::key_of::<T>(&key) != *k {
+                return Err(broken(format!("a row of table {} lies under a foreign key", T::TAG)));
+            }
+            Ok((key, row))
+        })
+        .collect()
+}
+
+/// Walks a whole state and compares every total with the sum of its rows.
+pub fn check(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
+    let mut x = Sums::default();
+    for (_, a) in each::<Accounts>(rows)? {
+        x.balances += a.balance.0;
+        x.credits += a.credits.0;
+    }
+    for (_, d) in each::<Devices>(rows)? {
+        x.bonds += d.bond.0 + d.locked.0;
+        x.free_bonds += d.bond.0;
+        x.locked += d.locked.0;
+    }
+    x.lock_rows = each::<Locks>(rows)?.iter().map(|(_, l)| l.left.0).sum();
+    x.operator_bonds = each::<Operators>(rows)?.iter().map(|(_, o)| o.free_bond.0).sum();
+    x.pools = each::<SectorTable>(rows)?.iter().map(|(_, p)| p.pool.0).sum();
+    x.stakes = each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0).sum();
+    x.money = each::<Money>(rows)?.into_iter().next().map(|(_, m)| m);
+    compare(&x)?;
+    duties(rows)
+}
+
+fn compare(x: &Sums) -> Result<(), Refusal> {
+    let m = x.money.as_ref().ok_or_else(|| broken("there is no totals row".into()))?;
+    identities(m)?;
+    let pairs = [
+        ("balances", x.balances, m.balances.0),
+        ("bonds", x.bonds + x.stakes, m.bonds.0),
+        ("pools", x.pools, m.pools.0),
+        ("locked bonds", x.lock_rows, x.locked),
+        ("free bonds of operators", x.operator_bonds, x.free_bonds),
+        ("free credits", u128::from(x.credits), u128::from(m.free.0)),
+    ];
+    for (what, sum, total) in pairs {
+        if sum != total {
+            return Err(broken(format!("{what}: rows sum to {sum}, the total says {total}")));
+        }
+    }
+    Ok(())
+}
+
+/// Reserved capacity and duties of every device are those of the leases.
+fn duties(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
+    let mut held: BTreeMap<_, (u32, u128)> = BTreeMap::new();
+    for (_, lease) in each::<Leases>(rows)? {
+        if lease.refunded.is_some() {
+            continue;
+        }
+        for slot in lease.entry.slots.iter().filter(|s| !crate::tables::vacant(s)) {
+            let entry = held.entry(slot.device).or_default();
+            entry.0 += 1;
+            entry.1 += lease.entry.reserve.0.iter().map(|u| u128::from(*u)).sum::<u128>();
+        }
+    }
+    for (id, d) in each::<Devices>(rows)? {
+        let (duties, reserved) = held.remove(&id).unwrap_or_default();
+        let has: u128 = d.reserved.0.iter().map(|u| u128::from(*u)).sum();
+        if duties != d.duties || reserved != has {
+            return Err(broken(format!("device {id} holds {} duties, leases name {duties}", d.duties)));
+        }
+        if !d.reserved.within(&d.admission.capacity) {
+            return Err(broken(format!("device {id} has more reserved than admitted")));
+        }
+    }
+    match held.is_empty() {
+        true => Ok(()),
+        false => Err(broken("a lease names a device that does not exist".into())),
+    }
+}

@@ -1,0 +1,468 @@
+//! Turns a judgement into a settlement: the pure function that seats, full nodes and auditors all run.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use cairn_crypto::lthash::LtHash;
+use cairn_crypto::merkle::rows::{self, RootBuilder};
+use cairn_sector::{AnyRules, LeaseEntry, MemoryChange, Next, RawContext, RawEvidence, RawMemory, Registry, Row, Source};
+use cairn_types::{
+    AccountId, Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, NetworkId, PPM, Price, Rate, Refusal,
+    SectorId, UNIT_KINDS, decode, encode, mul_div, ppm_of,
+};
+use std::collections::BTreeMap;
+
+use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, Settlement, charge_leaf, claim_leaf, outcome_chunk};
+use crate::tables::Terms;
+
+/// Everything a settlement is made of.
+pub struct Inputs<'a> {
+    /// Network.
+    pub network: NetworkId,
+    /// Sector.
+    pub sector: SectorId,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Seed.
+    pub seed: cairn_sector::Seed,
+    /// Price at the lock.
+    pub price: Price,
+    /// Roots as the chain knows them: registry, commitments, answers, evidence.
+    pub roots: [Hash; 4],
+    /// Numbers at the lock.
+    pub terms: &'a Terms,
+    /// Registry at the lock, with commitments and answer digests filled in.
+    pub registry: &'a dyn Registry,
+    /// Items of certified bundles, sorted.
+    pub evidence: &'a dyn RawEvidence,
+    /// Sector memory before.
+    pub memory: &'a dyn RawMemory,
+    /// Its content digest.
+    pub memory_digest: LtHash,
+    /// Tally before.
+    pub tally: &'a dyn RawMemory,
+    /// Its content digest.
+    pub tally_digest: LtHash,
+}
+
+/// What one row was worth; `earnings --explain` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Line {
+    /// The judged row.
+    pub row: Row,
+    /// Who is paid.
+    pub operator: AccountId,
+    /// Taken from an escrow.
+    pub charged: Credits,
+    /// Due by the rates but not covered by the escrow; stays due.
+    pub unpaid: Credits,
+    /// Paid from pool or bond, before any limit.
+    pub granted: Amount,
+}
+
+/// A made settlement with all its leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The record.
+    pub settlement: Settlement,
+    /// Rows with their worth, in row order.
+    pub lines: Vec<Line>,
+    /// Changes of sector memory.
+    pub memory: Vec<MemoryChange<Vec<u8>>>,
+    /// Changes of the tally.
+    pub tally: Vec<MemoryChange<Vec<u8>>>,
+    /// Digests after the changes.
+    pub digests: (LtHash, LtHash),
+    /// Cumulative earnings by operator, ascending.
+    pub claims: Vec<(AccountId, Amount)>,
+    /// Cumulative charges by lease, ascending.
+    pub charges: Vec<(LeaseId, Credits)>,
+    /// Outcomes in order of application.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Settled {
+    /// Outcomes in transaction-sized chunks with their Merkle paths: (number of the first, outcomes, path).
+    pub fn chunks(&self) -> Vec<(u32, Vec<Outcome>, rows::RowProof)> {
+        let leaves: Vec<Vec<u8>> = self.outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk).collect();
+        let tree = rows::RowTree::new(&leaves);
+        (0u64..)
+            .zip(self.outcomes.chunks(OUTCOMES_PER_CHUNK))
+            .filter_map(|(i, c)| {
+                let from = u32::try_from(i).ok()?.checked_mul(u32::try_from(OUTCOMES_PER_CHUNK).ok()?)?;
+                Some((from, c.to_vec(), tree.prove(i).ok()?))
+            })
+            .collect()
+    }
+}
+
+/// Cumulative work and charge of one holder of one slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DueTally {
+    /// Units by kind.
+    pub units: [u128; UNIT_KINDS],
+    /// Credits charged for them so far.
+    pub charged: Credits,
+}
+
+/// Keys of the tally.
+pub mod keys {
+    use super::{AccountId, DeviceId, Hash, LeaseId};
+
+    /// Work of a holder of a slot.
+    pub fn due(lease: &LeaseId, slot: u16, device: &DeviceId) -> Vec<u8> {
+        [b"d".as_slice(), lease.as_ref(), &slot.to_be_bytes(), device.as_ref()].concat()
+    }
+    /// Cumulative charge of a lease.
+    pub fn charged(lease: &LeaseId) -> Vec<u8> {
+        [b"c".as_slice(), lease.as_ref()].concat()
+    }
+    /// Cumulative earnings of an operator.
+    pub fn earned(operator: &AccountId) -> Vec<u8> {
+        [b"e".as_slice(), operator.as_ref()].concat()
+    }
+    /// A sale that was attributed.
+    pub fn sale(sale: &Hash) -> Vec<u8> {
+        [b"s".as_slice(), sale.as_ref()].concat()
+    }
+}
+
+/// Judges and settles an epoch.
+pub fn settle(rules: &dyn AnyRules, x: &Inputs<'_>) -> Result<Settled, Refusal> {
+    let raw = RawContext {
+        network: x.network,
+        epoch: x.epoch,
+        epoch_seconds: x.terms.chain.epoch_seconds,
+        seed: x.seed,
+        params: &x.terms.params,
+        registry: x.registry,
+        memory: x.memory,
+    };
+    let judged = rules.judge(&raw, x.evidence)?;
+    let mut work = Work::new(x);
+    work.rows(judged.rows);
+    for sale in x.registry.sales() {
+        let shares = rules.attribute(&raw, &sale.sale)?;
+        work.sale(&sale, &shares);
+    }
+    work.finish(judged.memory)
+}
+
+struct Work<'a> {
+    x: &'a Inputs<'a>,
+    lines: Vec<Line>,
+    due: BTreeMap<Vec<u8>, DueTally>,
+    lease_charges: BTreeMap<LeaseId, Credits>,
+    operator_credits: BTreeMap<AccountId, u128>,
+    operator_pool: BTreeMap<AccountId, Amount>,
+    sales: BTreeMap<Hash, Credits>,
+    outcomes: Vec<Outcome>,
+    faults: BTreeMap<DeviceId, (u32, u16, Hash)>,
+}
+
+impl<'a> Work<'a> {
+    fn new(x: &'a Inputs<'a>) -> Self {
+        Self {
+            x,
+            lines: Vec::new(),
+            due: BTreeMap::new(),
+            lease_charges: BTreeMap::new(),
+            operator_credits: BTreeMap::new(),
+            operator_pool: BTreeMap::new(),
+            sales: BTreeMap::new(),
+            outcomes: Vec::new(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// Rows in order. A row that names what does not exist is dropped: the core pays only duties that it knows.
+    fn rows(&mut self, rows: Vec<Row>) {
+        let mut escrow: BTreeMap<LeaseId, Vec<(usize, Credits)>> = BTreeMap::new();
+        let mut pool: Vec<(usize, Amount)> = Vec::new();
+        for row in rows {
+            let Some(device) = self.x.registry.device(&row.payee) else { continue };
+            let index = self.lines.len();
+            let mut line = Line {
+                operator: device.operator,
+                charged: Credits::ZERO,
+                unpaid: Credits::ZERO,
+                granted: Amount::ZERO,
+                row,
+            };
+            match line.row.source {
+                Source::Escrow => {
+                    if let Some((lease, due)) = self.add_units(&line.row) {
+                        escrow.entry(lease).or_default().push((index, due));
+                    }
+                }
+                Source::Pool => {
+                    line.granted = self.worth(&self.x.terms.pool_rates, &line.row.units.0);
+                    pool.push((index, line.granted));
+                }
+                Source::Bond { of } => {
+                    line.granted = self.worth(&self.x.terms.bond_rates, &line.row.units.0);
+                    self.outcomes.push(Outcome::Pay { of, to: line.row.payee, amount: line.granted });
+                }
+            }
+            self.follow(&line.row);
+            self.lines.push(line);
+        }
+        self.charge(escrow);
+        self.grant(pool);
+    }
+
+    fn worth(&self, rates: &[Rate; UNIT_KINDS], units: &[u64; UNIT_KINDS]) -> Amount {
+        let credits = rates.iter().zip(units).filter_map(|(r, u)| r.charge(u128::from(*u))).sum();
+        self.x.price.pebbles(credits)
+    }
+
+    /// Adds a row's units to the holder's tally; the credits that became due.
+    fn add_units(&mut self, row: &Row) -> Option<(LeaseId, Credits)> {
+        let Some(DutyId::Lease { lease, slot }) = row.duty else { return None };
+        let entry = self.x.registry.lease(&lease)?;
+        let place = entry.slots.get(usize::from(slot))?;
+        if place.device != row.payee || entry.closing.is_some_and(|e| e < self.x.epoch) {
+            return None;
+        }
+        let key = keys::due(&lease, slot, &row.payee);
+        let tally = match self.due.get(&key) {
+            Some(t) => t.clone(),
+            None => self.x.tally.get(&key).and_then(|v| decode(&v).ok()).unwrap_or_default(),
+        };
+        let mut next = tally;
+        for (have, add) in next.units.iter_mut().zip(&row.units.0) {
+            *have = have.saturating_add(u128::from(*add));
+        }
+        let total: Credits = place.rates.iter().zip(&next.units).filter_map(|(r, u)| r.charge(*u)).sum();
+        let due = total.saturating_sub(next.charged);
+        self.due.insert(key, next);
+        Some((lease, due))
+    }
+
+    /// Takes what is due from each escrow; where it does not reach, everybody gets the same share.
+    fn charge(&mut self, escrow: BTreeMap<LeaseId, Vec<(usize, Credits)>>) {
+        for (id, dues) in escrow {
+            let Some(lease) = self.x.registry.lease(&id) else { continue };
+            let before = charged_before(self.x, &id);
+            let left = lease.deposited.saturating_sub(before);
+            let total: u128 = dues.iter().map(|d| u128::from(d.1.0)).sum();
+            let mut taken = Credits::ZERO;
+            for (index, due) in dues {
+                let pay = if total <= u128::from(left.0) {
+                    due
+                } else {
+                    let part = mul_div(u128::from(due.0), u128::from(left.0), total.max(1)).unwrap_or(0);
+                    Credits(u64::try_from(part).unwrap_or(0))
+                };
+                taken = taken.saturating_add(pay);
+                self.book(index, &lease, due, pay);
+            }
+            self.lease_charges.insert(id, before.saturating_add(taken));
+        }
+    }
+
+    fn book(&mut self, index: usize, lease: &LeaseEntry, due: Credits, pay: Credits) {
+        let Some(line) = self.lines.get_mut(index) else { return };
+        let Some(DutyId::Lease { slot, .. }) = line.row.duty else { return };
+        (line.charged, line.unpaid) = (pay, due.saturating_sub(pay));
+        *self.operator_credits.entry(line.operator).or_default() += u128::from(pay.0);
+        if let Some(t) = self.due.get_mut(&keys::due(&lease.id, slot, &line.row.payee)) {
+            t.charged = t.charged.saturating_add(pay);
+        }
+    }
+
+    /// Pays standing duties from the pool, pro rata where the epoch's budget does not reach.
+    fn grant(&mut self, pool: Vec<(usize, Amount)>) {
+        let total: u128 = pool.iter().map(|p| p.1.0).sum();
+        let budget = self.x.terms.pool_budget.0;
+        for (index, worth) in pool {
+            let pay = if total <= budget { worth.0 } else { mul_div(worth.0, budget, total).unwrap_or(0) };
+            let Some(line) = self.lines.get_mut(index) else { continue };
+            line.granted = Amount(pay);
+            let sum = self.operator_pool.entry(line.operator).or_default();
+            *sum = sum.saturating_add(Amount(pay));
+        }
+    }
+
+    /// Faults and ends of duties.
+    fn follow(&mut self, row: &Row) {
+        if let Some(f) = row.fault {
+            let worst = self.faults.entry(row.payee).or_insert((0, f.code, f.evidence));
+            if f.severity_ppm > worst.0 {
+                *worst = (f.severity_ppm, f.code, f.evidence);
+            }
+        }
+        let Some(DutyId::Lease { lease, slot }) = row.duty else { return };
+        match row.next {
+            Next::Continues => {}
+            Next::Done => self.outcomes.push(Outcome::Done { lease }),
+            Next::Reassign => self.outcomes.push(Outcome::Reassign { lease, slot, device: row.payee }),
+            Next::Repair { ppm } => {
+                let size = self.x.registry.lease(&lease).map(|l| l.reserve.0[0]).unwrap_or(0);
+                let whole = self.worth(&self.x.terms.bond_rates, &[size; UNIT_KINDS]);
+                let cost = Amount(ppm_of(whole.0, u64::from(ppm)));
+                self.outcomes.push(Outcome::Repair { lease, slot, device: row.payee, cost });
+            }
+        }
+    }
+
+    /// Attributes a pooled sale once. Without a supplier it waits.
+    fn sale(&mut self, sale: &cairn_sector::SaleEntry, shares: &[(DeviceId, u64)]) {
+        let total: u128 = shares.iter().map(|s| u128::from(s.1)).sum();
+        if total == 0 || self.x.tally.get(&keys::sale(&sale.id)).is_some() {
+            return;
+        }
+        for (device, weight) in shares {
+            let Some(entry) = self.x.registry.device(device) else { continue };
+            let part = mul_div(u128::from(sale.paid.0), u128::from(*weight), total).unwrap_or(0);
+            *self.operator_credits.entry(entry.operator).or_default() += part;
+        }
+        self.sales.insert(sale.id, sale.paid);
+        self.outcomes.push(Outcome::SaleDone { sale: sale.id });
+    }
+
+    fn finish(mut self, memory: Vec<MemoryChange<Vec<u8>>>) -> Result<Settled, Refusal> {
+        for (device, (severity_ppm, code, evidence)) in std::mem::take(&mut self.faults) {
+            self.outcomes.push(Outcome::Fault { device, code, severity_ppm, evidence });
+        }
+        self.outcomes.sort();
+        self.outcomes.dedup();
+        let x = self.x;
+        let (earned, pool_paid, claims) = self.earnings();
+        let charges = self.charges();
+        let tally = self.tally_changes(&claims, &charges);
+        let digests = (
+            apply(&x.memory_digest, "memory", x.memory, &memory),
+            apply(&x.tally_digest, "tally", x.tally, &tally),
+        );
+        let charged: Credits = self.lines.iter().map(|l| l.charged).sum();
+        let settlement = Settlement {
+            sector: x.sector,
+            version: x.terms.version,
+            epoch: x.epoch,
+            seed: x.seed,
+            price: x.price,
+            registry_root: x.roots[0],
+            terms_root: x.terms.root(),
+            commitments_root: x.roots[1],
+            answers_root: x.roots[2],
+            evidence_root: x.roots[3],
+            memory: (x.memory_digest.digest(), digests.0.digest()),
+            tally: (x.tally_digest.digest(), digests.1.digest()),
+            rows: root_of(self.lines.iter().map(encode)),
+            charged,
+            sales: self.sales.values().copied().sum(),
+            earned,
+            pool_paid,
+            claims: root_of(claims.iter().map(|(o, a)| claim_leaf(o, *a))),
+            charges: root_of(charges.iter().map(|(l, c)| charge_leaf(l, *c))),
+            outcomes: outcomes_root(&self.outcomes)?,
+        };
+        Ok(Settled { settlement, lines: self.lines, memory, tally, digests, claims, charges, outcomes: self.outcomes })
+    }
+
+    /// Earned from customers, earned from the pool, cumulative claims of everybody.
+    fn earnings(&self) -> (Amount, Amount, Vec<(AccountId, Amount)>) {
+        let p = &self.x.terms.chain;
+        let share = PPM - p.burn_ppm - p.stakers_ppm - p.treasury_ppm;
+        let mut claims: BTreeMap<AccountId, Amount> = self
+            .x
+            .tally
+            .scan(b"e")
+            .filter_map(|(k, v)| Some((AccountId(k.get(1..)?.try_into().ok()?), decode(&v).ok()?)))
+            .collect();
+        let mut earned = Amount::ZERO;
+        for (operator, credits) in &self.operator_credits {
+            let pebbles = mul_div(*credits, u128::from(self.x.price.0), u128::from(PPM)).unwrap_or(0);
+            let amount = Amount(ppm_of(pebbles, share));
+            earned = earned.saturating_add(amount);
+            let sum = claims.entry(*operator).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        let mut pool_paid = Amount::ZERO;
+        for (operator, amount) in &self.operator_pool {
+            pool_paid = pool_paid.saturating_add(*amount);
+            let sum = claims.entry(*operator).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+        (earned, pool_paid, claims.into_iter().collect())
+    }
+
+    /// Cumulative charge of every lease in the registry.
+    fn charges(&self) -> Vec<(LeaseId, Credits)> {
+        let now = |id: &LeaseId| match self.lease_charges.get(id) {
+            Some(c) => *c,
+            None => charged_before(self.x, id),
+        };
+        self.x.registry.leases().map(|l| (l.id, now(&l.id))).collect()
+    }
+
+    /// New values; leases and sales that left the registry leave the tally.
+    fn tally_changes(
+        &self,
+        claims: &[(AccountId, Amount)],
+        charges: &[(LeaseId, Credits)],
+    ) -> Vec<MemoryChange<Vec<u8>>> {
+        let mut out: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for (lease, charged) in charges {
+            out.insert(keys::charged(lease), Some(encode(charged)));
+        }
+        for (operator, amount) in claims {
+            out.insert(keys::earned(operator), Some(encode(amount)));
+        }
+        for (key, due) in &self.due {
+            out.insert(key.clone(), Some(encode(due)));
+        }
+        for id in self.sales.keys() {
+            out.insert(keys::sale(id), Some(vec![1]));
+        }
+        let live: std::collections::BTreeSet<LeaseId> = charges.iter().map(|c| c.0).collect();
+        let gone = |k: &[u8]| {
+            let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(LeaseId);
+            id.is_some_and(|id| !live.contains(&id))
+        };
+        for prefix in [b"c", b"d"] {
+            for (k, _) in self.x.tally.scan(prefix).filter(|(k, _)| gone(k)) {
+                out.insert(k, None);
+            }
+        }
+        let pending: std::collections::BTreeSet<Hash> = self.x.registry.sales().iter().map(|s| s.id).collect();
+        for (k, _) in self.x.tally.scan(b"s") {
+            let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(Hash);
+            if id.is_some_and(|id| !pending.contains(&id)) {
+                out.insert(k, None);
+            }
+        }
+        // What does not change is not a change.
+        out.into_iter().filter(|(k, v)| self.x.tally.get(k) != *v).collect()
+    }
+}
+
+fn charged_before(x: &Inputs<'_>, lease: &LeaseId) -> Credits {
+    x.tally.get(&keys::charged(lease)).and_then(|v| decode(&v).ok()).unwrap_or_default()
+}
+
+fn root_of(leaves: impl Iterator<Item = Vec<u8>>) -> (Hash, u64) {
+    let mut b = RootBuilder::new();
+    leaves.for_each(|l| b.push(&l));
+    (b.root(), b.count())
+}
+
+fn outcomes_root(outcomes: &[Outcome]) -> Result<(Hash, u32), Refusal> {
+    let (root, _) = root_of(outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk));
+    let n = u32::try_from(outcomes.len())
+        .map_err(|_| Refusal::new("settle.outcomes", "too many outcomes in one epoch", "lower the sector's limits"))?;
+    Ok((root, n))
+}
+
+/// The content digest after changes.
+pub fn apply(digest: &LtHash, domain: &str, old: &dyn RawMemory, changes: &[MemoryChange<Vec<u8>>]) -> LtHash {
+    let mut d = digest.clone();
+    for (key, value) in changes {
+        if let Some(before) = old.get(key) {
+            d.remove(domain, key, &before);
+        }
+        if let Some(after) = value {
+            d.add(domain, key, after);
+        }
+    }
+    d
+}

@@ -1,0 +1,489 @@
+//! Every table and row of the state. Changing one is a change of format: see docs/reference/formats.md.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use cairn_crypto::{bls::BlsPublic, keys::PublicKey, lthash::LtHash};
+use cairn_sector::{Admission, DeviceState, LeaseEntry, Seed, Slot};
+use cairn_types::{
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, PPM, Price, Rate, SectorId,
+    UNIT_KINDS,
+};
+
+use crate::settlement::Settlement;
+use crate::state::tables;
+
+tables! {
+    /// The chain's own numbers; one row.
+    Chain = 1, () => ChainRow;
+    /// Totals of money; one row.
+    Money = 2, () => MoneyRow;
+    /// Accounts.
+    Accounts = 3, AccountId => AccountRow;
+    /// Validator seats by number.
+    Seats = 4, u16 => SeatRow;
+    /// Admitted sectors.
+    SectorTable = 5, SectorId => SectorRow;
+    /// Operators.
+    Operators = 6, AccountId => OperatorRow;
+    /// Devices.
+    Devices = 7, DeviceId => DeviceRow;
+    /// Keys that exist once in a sector.
+    Uniques = 8, (SectorId, Hash) => DeviceId;
+    /// Which price buckets of a (sector, class, region) hold offers.
+    BucketMap = 9, (SectorId, u16, u16) => u128;
+    /// Length of a price bucket.
+    Buckets = 10, (SectorId, u16, u16, u8) => u32;
+    /// Members of a price bucket, densely numbered.
+    BucketSlots = 11, (SectorId, u16, u16, u8, u32) => DeviceId;
+    /// Leases.
+    Leases = 12, LeaseId => LeaseRow;
+    /// Epochs.
+    Epochs = 13, Epoch => EpochRow;
+    /// Judged epochs by sector.
+    SectorEpochs = 14, (Epoch, SectorId) => SectorEpochRow;
+    /// What a device posted for an epoch.
+    Postings = 15, (Epoch, DeviceId) => PostingRow;
+    /// What an operator drew from settlements.
+    Claims = 16, (SectorId, AccountId) => ClaimRow;
+    /// Locked bonds.
+    Locks = 17, Hash => LockRow;
+    /// Latest repair lock of a device; repair is paid from it.
+    RepairLocks = 18, DeviceId => Hash;
+    /// Work due at a height: number of entries.
+    Due = 19, Height => u32;
+    /// Work due at a height, densely numbered.
+    DueWork = 20, (Height, u32) => DueEntry;
+    /// Open disputes.
+    Disputes = 21, Hash => DisputeRow;
+    /// Pooled sales that wait for attribution.
+    Sales = 22, (SectorId, Hash) => SaleRow;
+}
+
+/// Governed numbers of the chain; bounds in [`ChainParams::check`].
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ChainParams {
+    /// Blocks of an epoch.
+    pub epoch_blocks: u64,
+    /// Nominal seconds of an epoch.
+    pub epoch_seconds: u64,
+    /// Blocks after the lock within which answers count.
+    pub answer_blocks: u64,
+    /// Blocks after the end of an epoch within which bundle hashes count.
+    pub cut_blocks: u64,
+    /// Blocks after the end of an epoch within which certificates count.
+    pub certify_blocks: u64,
+    /// Blocks after the end of an epoch after which a sector's epoch is void.
+    pub vote_blocks: u64,
+    /// Epochs that earnings stay held and bonds locked.
+    pub window_epochs: u64,
+    /// Epochs of notice before a device leaves.
+    pub exit_epochs: u64,
+    /// Blocks to answer a dispute.
+    pub dispute_blocks: u64,
+    /// Pebbles burned for each account transaction.
+    pub base_fee: Amount,
+    /// Pebbles burned for each byte of an account transaction.
+    pub byte_fee: Amount,
+    /// Share of a fee that is burned (ppm, at least 20,000).
+    pub burn_ppm: u64,
+    /// Share of a fee for stakers (ppm).
+    pub stakers_ppm: u64,
+    /// Share of a fee for the treasury (ppm).
+    pub treasury_ppm: u64,
+    /// Offers examined for one order at most.
+    pub scan_limit: u32,
+    /// Bond of a dispute's accuser, in credits.
+    pub dispute_bond: Credits,
+    /// Epochs in which half of a lost reputation comes back.
+    pub reputation_half_life: u64,
+}
+
+impl Default for ChainParams {
+    fn default() -> Self {
+        Self {
+            epoch_blocks: 3600,
+            epoch_seconds: 3600,
+            answer_blocks: 60,
+            cut_blocks: 120,
+            certify_blocks: 240,
+            vote_blocks: 1800,
+            window_epochs: 24,
+            exit_epochs: 24,
+            dispute_blocks: 1200,
+            base_fee: Amount(10_000),
+            byte_fee: Amount(100),
+            burn_ppm: 40_000,
+            stakers_ppm: 40_000,
+            treasury_ppm: 20_000,
+            scan_limit: 512,
+            dispute_bond: Credits(1_000_000),
+            reputation_half_life: 168,
+        }
+    }
+}
+
+/// One row of general state.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ChainRow {
+    /// The network's constant id.
+    pub network: NetworkId,
+    /// Fork number; transactions carry it.
+    pub fork: u32,
+    /// Text before the `1` of addresses.
+    pub hrp: String,
+    /// Height of the block under execution.
+    pub height: Height,
+    /// Epoch of that block.
+    pub epoch: Epoch,
+    /// First height of epoch 0; an imported network goes on at another block height.
+    pub origin: Height,
+    /// Governed numbers.
+    pub params: ChainParams,
+    /// Pebbles of one credit (fixed-price mode).
+    pub price: Price,
+    /// Sectors, ascending.
+    pub sectors: Vec<SectorId>,
+    /// Number of seats.
+    pub seats: u16,
+    /// Latest seed and the epoch it belongs to.
+    pub seed: (Epoch, Seed),
+}
+
+/// Totals. Both identities are checked over this row after every transition, and the row itself against a full
+/// scan in tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct MoneyRow {
+    /// CRN at genesis.
+    pub genesis: Amount,
+    /// CRN minted since.
+    pub minted: Amount,
+    /// On accounts.
+    pub balances: Amount,
+    /// In bonds of devices and disputes, free and locked.
+    pub bonds: Amount,
+    /// Behind unspent credits.
+    pub vault: Amount,
+    /// Owed to operators, claimable against settlements.
+    pub payable: Amount,
+    /// Rounding remainders.
+    pub dust: Amount,
+    /// Stakers' pool.
+    pub stakers: Amount,
+    /// Treasury.
+    pub treasury: Amount,
+    /// Pools of sectors for standing duties, together.
+    pub pools: Amount,
+    /// Burned for ever.
+    pub burned: Amount,
+    /// Credits ever issued.
+    pub issued: Credits,
+    /// Credits on accounts.
+    pub free: Credits,
+    /// Credits in the escrow of leases.
+    pub escrow: Credits,
+    /// Credits paid for sales that are not attributed yet.
+    pub unsettled: Credits,
+    /// Credits spent.
+    pub spent: Credits,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct AccountRow {
+    /// Next nonce.
+    pub nonce: u64,
+    /// Pebbles.
+    pub balance: Amount,
+    /// Credits not in escrow.
+    pub credits: Credits,
+}
+
+/// A validator seat.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SeatRow {
+    /// Account that is rewarded.
+    pub account: AccountId,
+    /// Key of seat messages.
+    pub key: PublicKey,
+    /// Key of seeds and votes, proven possessed at genesis.
+    pub vote: BlsPublic,
+}
+
+/// An admitted sector.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SectorRow {
+    /// Rules version in force.
+    pub version: u16,
+    /// Governed numbers of the sector.
+    pub params: Vec<u8>,
+    /// What a unit of a standing duty earns from the pool, per kind.
+    pub pool_rates: [Rate; UNIT_KINDS],
+    /// Most that an epoch may draw from the pool.
+    pub pool_limit: Amount,
+    /// The pool.
+    pub pool: Amount,
+    /// Capped price of work paid from bonds (repair), per kind.
+    pub bond_rates: [Rate; UNIT_KINDS],
+    /// Content digest of devices and leases as a lock sees them.
+    pub registry: LtHash,
+    /// Latest final settlement: epoch and id.
+    pub latest: Option<(Epoch, Hash)>,
+    /// Memory and tally roots after the latest final settlement.
+    pub memory_root: Hash,
+    /// Root of cumulative charges and earnings after it.
+    pub tally_root: Hash,
+}
+
+/// An operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OperatorRow {
+    /// Devices ever registered; numbers the next.
+    pub devices: u64,
+    /// Free bonds of all devices together.
+    pub free_bond: Amount,
+    /// What the operator tells the world (name, contact), at most 256 bytes.
+    pub info: String,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DeviceRow {
+    /// Owner.
+    pub operator: AccountId,
+    /// Sector.
+    pub sector: SectorId,
+    /// Hot key.
+    pub key: PublicKey,
+    /// Offer in the sector's encoding.
+    pub offer: Vec<u8>,
+    /// What the rules admitted.
+    pub admission: Admission,
+    /// Capacity reserved by leases.
+    pub reserved: cairn_types::Units,
+    /// Standing.
+    pub state: DeviceState,
+    /// Epoch of admission.
+    pub since: Epoch,
+    /// Free bond.
+    pub bond: Amount,
+    /// Locked bond.
+    pub locked: Amount,
+    /// Positions in the price buckets: under the own region and under region 0. `None` while not listed.
+    pub listed: Option<(u8, u32, u32)>,
+    /// Missing reputation (ppm) at the epoch given; see [`crate::market::reputation`].
+    pub deficit: (u64, Epoch),
+    /// Duties held.
+    pub duties: u32,
+}
+
+/// A lease: what the lock shows of it, and the escrow.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LeaseRow {
+    /// The registry's view.
+    pub entry: LeaseEntry,
+    /// What the order demanded.
+    pub demand: cairn_sector::Demand,
+    /// Credits given back at the end; set once.
+    pub refunded: Option<Credits>,
+    /// Digest of free text that the customer attached (sealed keys for helpers), held off chain.
+    pub note: Hash,
+}
+
+/// An epoch.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct EpochRow {
+    /// First height.
+    pub start: Height,
+    /// Price frozen at the lock.
+    pub price: Price,
+    /// Seed, once there.
+    pub seed: Option<Seed>,
+    /// Seed of the epoch before.
+    pub previous: Seed,
+}
+
+/// State of a sector's epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Phase {
+    /// Work and evidence.
+    Open,
+    /// A seat committed to a root.
+    Committed,
+    /// Judged and final.
+    Final,
+    /// No quorum in time: no charge, no slash; records carry over.
+    Void,
+}
+
+/// The numbers that a settlement is made with, frozen at the lock.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Terms {
+    /// Rules version.
+    pub version: u16,
+    /// Governed numbers of the sector.
+    pub params: Vec<u8>,
+    /// Rates of standing duties, per kind.
+    pub pool_rates: [Rate; UNIT_KINDS],
+    /// Most that this epoch may draw from the pool.
+    pub pool_budget: Amount,
+    /// Capped price of work paid from bonds, per kind.
+    pub bond_rates: [Rate; UNIT_KINDS],
+    /// Governed numbers of the chain.
+    pub chain: ChainParams,
+}
+
+impl Terms {
+    /// Their digest.
+    pub fn root(&self) -> Hash {
+        Hash::derive("cairn/terms", &[&cairn_types::encode(self)])
+    }
+}
+
+/// A sector's epoch.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SectorEpochRow {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Digest of the registry at the lock.
+    pub registry_root: Hash,
+    /// Governed numbers at the lock.
+    pub terms: Terms,
+    /// Content digest of commitments, frozen at the lock.
+    pub commitments: LtHash,
+    /// Content digest of answer digests.
+    pub answers: LtHash,
+    /// Content digest of certified bundles.
+    pub evidence: LtHash,
+    /// Certified bundles.
+    pub bundles: u32,
+    /// Commitments of seats to their votes.
+    pub votes: Vec<(u16, Hash)>,
+    /// The final record.
+    pub settlement: Option<Settlement>,
+    /// Outcomes applied so far.
+    pub applied: u32,
+}
+
+/// What a device posted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PostingRow {
+    /// Commitment, before the lock.
+    pub commitment: Option<Vec<u8>>,
+    /// Digest of answers.
+    pub answers: Option<Hash>,
+    /// Bundle digest and size in bytes.
+    pub bundle: Option<(Hash, u64)>,
+    /// A certificate covers the bundle.
+    pub certified: bool,
+}
+
+/// What an operator drew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ClaimRow {
+    /// Pebbles drawn, cumulative. Never falls, survives exports.
+    pub drawn: Amount,
+    /// Largest cumulative earnings proven from a settlement whose window has passed.
+    pub matured: Amount,
+}
+
+/// Why a bond is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum LockCause {
+    /// A fault: what repair leaves is slashed.
+    Fault {
+        /// The sector's code.
+        code: u16,
+    },
+    /// A loss without fault: what repair leaves goes back.
+    Loss,
+}
+
+/// A locked bond.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LockRow {
+    /// Whose.
+    pub device: DeviceId,
+    /// Sector.
+    pub sector: SectorId,
+    /// Epoch of the settlement or dispute.
+    pub epoch: Epoch,
+    /// Locked at first.
+    pub amount: Amount,
+    /// Left after repair.
+    pub left: Amount,
+    /// Why.
+    pub cause: LockCause,
+    /// Who found it, if a dispute did.
+    pub finder: Option<AccountId>,
+}
+
+/// Work for a later height.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum DueEntry {
+    /// Distribute a locked bond.
+    Release(Hash),
+    /// A dispute's answer is late.
+    Judge(Hash),
+    /// Find a device for a slot that nobody could take.
+    Refill(LeaseId, u16),
+    /// A sector's epoch is void if it is not final by now.
+    VoteDeadline(Epoch, SectorId),
+}
+
+/// An open dispute.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DisputeRow {
+    /// Who accuses.
+    pub accuser: AccountId,
+    /// Accused.
+    pub device: DeviceId,
+    /// Lease in question.
+    pub lease: Option<LeaseId>,
+    /// The sector's claim.
+    pub claim: Vec<u8>,
+    /// The accuser's bond.
+    pub bond: Amount,
+    /// Last height for an answer.
+    pub until: Height,
+}
+
+/// A pooled sale.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SaleRow {
+    /// The registry's view.
+    pub entry: cairn_sector::SaleEntry,
+    /// Epoch in which it is attributed.
+    pub epoch: Epoch,
+}
+
+impl ChainParams {
+    /// Bounds that no vote may leave.
+    pub fn check(&self) -> Result<(), cairn_types::Refusal> {
+        let shares = self.burn_ppm.saturating_add(self.stakers_ppm).saturating_add(self.treasury_ppm);
+        let ok = self.epoch_blocks >= 8
+            && self.epoch_seconds >= 1
+            && (1..self.epoch_blocks).contains(&self.answer_blocks)
+            && self.cut_blocks >= 1
+            && self.cut_blocks < self.certify_blocks
+            && self.certify_blocks < self.vote_blocks
+            && self.vote_blocks < self.epoch_blocks
+            && self.window_epochs >= 1
+            && self.exit_epochs >= 1
+            && (20_000..=500_000).contains(&self.burn_ppm)
+            && shares <= PPM / 2
+            && (1..=4096).contains(&self.scan_limit)
+            && self.reputation_half_life >= 1;
+        if ok {
+            return Ok(());
+        }
+        Err(cairn_types::Refusal::new(
+            "params.bounds",
+            "a governed number is outside its bounds",
+            "epoch >= 8 blocks; 1 <= answer < epoch; cut < certify < vote < epoch; burn 2..50 %; fee shares <= 50 %",
+        ))
+    }
+}
+
+/// A slot with nobody in it yet.
+pub fn vacant(slot: &Slot) -> bool {
+    slot.device == DeviceId::default()
+}
