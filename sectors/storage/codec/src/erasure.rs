@@ -9,7 +9,7 @@
 //! fragments by hash or records by tag.
 
 mod coder;
-mod layout;
+pub(crate) mod layout;
 
 pub use coder::{StripeCoder, decode, encode, reconstruct, reconstruct_cell};
 pub use layout::{CellRange, Layout, fragment_len, locate};

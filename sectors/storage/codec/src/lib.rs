@@ -11,9 +11,12 @@
 //! [`segment`] ties them together; [`pack`] puts many small objects into one segment; [`durability`] chooses
 //! the erasure profile and computes the chance of loss. Everything is synchronous and without I/O.
 
+pub mod durability;
 pub mod erasure;
 mod error;
+pub mod fuzz;
 pub mod keys;
+pub mod pack;
 pub mod pad;
 pub mod segment;
 pub mod stream;
@@ -21,4 +24,4 @@ pub mod stream;
 pub use erasure::Profile;
 pub use error::CodecError;
 pub use keys::StorageKeys;
-pub use segment::SegmentId;
+pub use segment::{SegmentId, SegmentMeta};
