@@ -1,0 +1,3 @@
+//! Whole segments: sealed, read in every state of health, repaired.
+
+mod segment;
