@@ -20,6 +20,11 @@ pub enum SignatureError {
     /// The key's bytes are not a point of the curve.
     #[error("the public key is not a point of the curve; check that all 32 bytes were copied")]
     BadKey,
+    /// A point of small order: anybody can sign for it.
+    #[error(
+        "the public key is a point of small order, for which anybody can sign; use a key made from a secret"
+    )]
+    WeakKey,
     /// The signature does not fit key, domain and message.
     #[error("the signature does not fit the key and the message; sign these exact bytes again with that key")]
     Invalid,
@@ -75,9 +80,16 @@ impl PublicKey {
         Some(Self(out))
     }
 
-    /// Refuses bytes that are no point of the curve, so that nobody registers a key that can never sign.
+    /// Refuses bytes that are no point of the curve, and points of small order, for which anybody can sign. Call it
+    /// where a key enters the state; [`Self::verify`] alone follows ZIP-215, which accepts such points.
     pub fn check(&self) -> Result<(), SignatureError> {
-        VerificationKey::try_from(self.0).map(|_| ()).map_err(|_| SignatureError::BadKey)
+        let key = VerificationKey::try_from(self.0).map_err(|_| SignatureError::BadKey)?;
+        // R = identity and S = 0 satisfy 8 S B = 8 R + 8 k A exactly when 8 A is the identity (the hash k is a multiple
+        // of the group order with a chance of 2^-252 only).
+        let mut forged = [0; 64];
+        forged[0] = 1;
+        let small = key.verify(&ed25519_zebra::Signature::from_bytes(&forged), b"cairn/small-order").is_ok();
+        if small { Err(SignatureError::WeakKey) } else { Ok(()) }
     }
 
     /// Verifies one signature by ZIP-215.

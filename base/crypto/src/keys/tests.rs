@@ -48,6 +48,7 @@ fn rfc_8032_first_key_is_derived_from_its_seed() {
 fn a_signature_of_one_domain_is_invalid_in_another() {
     let sk = key(1);
     let sig = sk.sign("ab", b"c");
+    assert_eq!(sk.public().check(), Ok(()));
     assert_eq!(sk.public().verify("ab", b"c", &sig), Ok(()));
     assert_eq!(sk.public().verify("a", b"bc", &sig), Err(SignatureError::Invalid));
     assert_eq!(key(2).public().verify("ab", b"c", &sig), Err(SignatureError::Invalid));
@@ -84,6 +85,7 @@ fn single_and_batch_agree_on_small_order_points() {
             let mut sig = [0u8; 64];
             sig[..32].copy_from_slice(r);
             let single = PublicKey(*a).verify("Zcash", b"x", &Signature(sig)).is_ok();
+            assert_eq!(PublicKey(*a).check(), Err(SignatureError::WeakKey));
             assert!(single, "{} {}", hex::encode(a), hex::encode(r));
             assert!(verify_batch(&[(PublicKey(*a), "Zcash", b"x", Signature(sig))], &[1; 32]));
         }
