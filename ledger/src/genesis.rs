@@ -48,8 +48,10 @@ pub struct GenesisSeat {
     pub account: AccountId,
     /// Key of seat messages and of the peer connection.
     pub key: PublicKey,
-    /// Vote key.
+    /// Key of seeds.
     pub vote: BlsPublic,
+    /// Key with which the seat signs blocks, in the engine's encoding.
+    pub consensus: [u8; 96],
     /// Proof that the seat holds the vote key.
     pub possession: BlsSignature,
 }
@@ -148,7 +150,7 @@ impl Genesis {
             s.put::<Accounts>(id, &AccountRow { balance: *balance, ..AccountRow::default() });
         }
         for (seat, i) in self.seats.iter().zip(0u16..) {
-            s.put::<Seats>(&i, &SeatRow { account: seat.account, key: seat.key, vote: seat.vote });
+            s.put::<Seats>(&i, &SeatRow { account: seat.account, key: seat.key, vote: seat.vote, consensus: seat.consensus });
         }
         for x in &self.sectors {
             s.put::<SectorTable>(&x.id, &x.row());

@@ -204,8 +204,10 @@ pub struct SeatRow {
     pub account: AccountId,
     /// Key of seat messages.
     pub key: PublicKey,
-    /// Key of seeds and votes, proven possessed at genesis.
+    /// Key of seeds, proven possessed at genesis.
     pub vote: BlsPublic,
+    /// Key with which the seat signs blocks, in the engine's encoding.
+    pub consensus: [u8; 96],
 }
 
 /// An admitted sector.
