@@ -3,7 +3,9 @@
 
 use cairn_storage_codec::erasure::{Profile, decode, encode};
 use cairn_storage_codec::keys::{PadKey, SegmentKey};
-use cairn_storage_codec::segment::{FragmentSource, Held, MAX_PLAIN, SealedSegment, open, repair, seal};
+use cairn_storage_codec::segment::{
+    FragmentSource, Held, MAX_PLAIN, SealedSegment, Sealer, open, repair, seal,
+};
 use cairn_storage_codec::{CodecError, SegmentId, StorageKeys, pad, stream};
 use cairn_types::{DeviceId, LeaseId};
 use std::time::Instant;
@@ -46,6 +48,14 @@ fn profile_rows(keys: &StorageKeys, plain: &[u8], k: u16, n: u16) -> Result<(), 
     row(&format!("decode {k}/{n}, first {} lost", n - k), bytes, || decode(profile, len, &kept).map(drop))?;
     drop(fragments);
     row(&format!("whole seal {k}/{n}"), bytes, || seal(keys, profile, id, plain, &devices, lease).map(drop))?;
+    row(&format!("streaming seal {k}/{n}, cells dropped"), bytes, || {
+        let mut sealer = Sealer::new(keys, profile, id, lease, &devices)?;
+        let mut sink = |_: u16, _: u64, cell: &[u8]| {
+            std::hint::black_box(cell);
+        };
+        sealer.push(plain, &mut sink)?;
+        sealer.finish(&mut sink).map(drop)
+    })?;
     let SealedSegment { fragments, meta, .. } = seal(keys, profile, id, plain, &devices, lease)?;
     for gone in [0, usize::from(n - k)] {
         let source = Memory { fragments: &fragments, gone };
@@ -71,6 +81,13 @@ fn main() -> Result<(), CodecError> {
     println!("| stage | GB/s of user data |\n|---|---|");
     row("encrypt", plain.len(), || stream::encrypt(&key, &plain).map(drop))?;
     let cipher = stream::encrypt(&key, &plain)?;
+    let mut reused = Vec::with_capacity(cipher.len());
+    row("encrypt into a reused buffer", plain.len(), || {
+        reused.clear();
+        let mut encryptor = stream::Encryptor::new(&key)?;
+        encryptor.push(&plain, &mut reused)?;
+        encryptor.finish(&mut reused)
+    })?;
     row("decrypt", plain.len(), || stream::decrypt(&key, &cipher).map(drop))?;
     let mut padded = cipher.clone();
     row("pad (bytes of fragment)", plain.len(), || pad::apply(&PadKey::from_bytes([1; 32]), 0, &mut padded))?;

@@ -105,6 +105,25 @@ fn a_coder_is_usable_after_an_error() {
     assert_eq!(got, fragments[1]);
 }
 
+#[test]
+fn stripes_decoded_together_equal_the_segment() {
+    // 3 MiB in 2/4 are 24 full stripes and a short one: one batch with its tail.
+    let segment = data((3 << 20) + 77, 5);
+    let fragments = encode(p(2, 4), &segment).unwrap();
+    let kept = &numbered(&fragments)[2..];
+    assert!(decode(p(2, 4), len64(&segment), kept).unwrap() == segment);
+    assert!(
+        reconstruct(p(2, 4), len64(&segment), kept, &[1, 0]).unwrap()
+            == [&fragments[1][..], &fragments[0][..]]
+    );
+    // 5 MiB in 1/2 take more than one batch.
+    let copies = encode(p(1, 2), &data(5 << 20, 6)).unwrap();
+    assert!(decode(p(1, 2), 5 << 20, &[(1, &copies[1])]).unwrap() == data(5 << 20, 6));
+    let long = data(9 << 20, 7);
+    let fragments = encode(p(3, 5), &long).unwrap();
+    assert!(decode(p(3, 5), len64(&long), &numbered(&fragments)[2..]).unwrap() == long);
+}
+
 fn case() -> impl Strategy<Value = (Profile, Vec<u8>, Vec<u16>)> {
     (1u16..=64, 1u16..=64, 0usize..400_000, any::<u32>(), 0usize..3).prop_flat_map(
         |(a, b, len, seed, round)| {

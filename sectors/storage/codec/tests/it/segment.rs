@@ -41,11 +41,10 @@ fn shelf(s: &SealedSegment) -> Shelf {
     Shelf(s.fragments.iter().cloned().map(Some).collect())
 }
 
-fn read(
-    s: &SealedSegment,
-    shelf: &Shelf,
-    range: std::ops::Range<u64>,
-) -> Result<(Vec<u8>, Vec<u16>, Vec<u16>), CodecError> {
+/// Plaintext, missing slots, wrong slots.
+type Read = (Vec<u8>, Vec<u16>, Vec<u16>);
+
+fn read(s: &SealedSegment, shelf: &Shelf, range: std::ops::Range<u64>) -> Result<Read, CodecError> {
     let n = s.meta.profile().n();
     open(&keys(), &s.meta, &devices(n), range, shelf).map(|o| (o.plain, o.missing, o.wrong))
 }
@@ -168,6 +167,23 @@ fn n_minus_k_silent_or_lying_operators_do_no_harm() {
         let named = if lying { wrong } else { missing };
         assert_eq!(named, [0, 1, 2, 3, 5, 6], "lying: {lying}");
     }
+}
+
+#[test]
+fn a_long_degraded_read_crosses_batches() {
+    let plain = data(9_000_000);
+    let s = sealed(3, 6, &plain);
+    let mut shelf = shelf(&s);
+    shelf.0[1] = None;
+    shelf.0[0].as_mut().unwrap()[2_000_000] ^= 1;
+    let (got, missing, wrong) = read(&s, &shelf, 100_001..8_999_999).unwrap();
+    assert!(got == plain[100_001..8_999_999]);
+    assert_eq!((missing, wrong), (vec![1], vec![0]));
+    // A lying parity operator too: only the hashes of whole fragments tell.
+    shelf.0[3].as_mut().unwrap()[2_500_000] ^= 1;
+    let (got, _, wrong) = read(&s, &shelf, 100_001..8_999_999).unwrap();
+    assert!(got == plain[100_001..8_999_999]);
+    assert_eq!(wrong, [0, 3]);
 }
 
 #[test]
