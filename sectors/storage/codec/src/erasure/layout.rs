@@ -67,7 +67,7 @@ impl Layout {
     }
     /// Bytes of each fragment.
     pub fn fragment_len(&self) -> u64 {
-        self.full_stripes * cell64() + widen(self.tail_cell)
+        (self.full_stripes * cell64()).saturating_add(widen(self.tail_cell))
     }
     /// The bytes of the segment that a stripe holds.
     pub fn stripe_range(&self, stripe: u64) -> Range<u64> {

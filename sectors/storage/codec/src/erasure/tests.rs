@@ -57,6 +57,18 @@ fn a_small_segment_costs_about_n_over_k() {
 }
 
 #[test]
+fn absurd_lengths_do_not_overflow() {
+    for (k, n) in [(1, 1), (1, 64), (16, 36), (64, 64)] {
+        for len in [u64::MAX, u64::MAX - 65_535, u64::MAX / 2] {
+            let layout = Layout::new(p(k, n), len);
+            assert!(layout.fragment_len() >= len / u64::from(k));
+            assert_eq!(layout.stripe_range(layout.stripes() - 1).end, len);
+            assert_eq!(layout.locate(&(len - 1..len)).unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
 fn an_empty_segment_has_empty_fragments() {
     let fragments = encode(p(2, 4), b"").unwrap();
     assert_eq!(fragments, vec![Vec::<u8>::new(); 4]);

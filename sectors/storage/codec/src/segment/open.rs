@@ -218,18 +218,24 @@ impl<S: FragmentSource> Reader<'_, S> {
         let len = usize::try_from(self.layout.fragment_len()).map_err(|_| CodecError::Cipher)?;
         let need = self.meta.profile().k();
         let mut good = Vec::new();
-        for slot in 0..self.meta.profile().n() {
+        // Slots that were silent once get a second chance. Those convicted by a tag come last: they stay
+        // named, but where even they are needed, the hash tells bad operators from a wrong content key.
+        let mut order: Vec<u16> = (0..self.meta.profile().n()).collect();
+        order.sort_by_key(|slot| self.state[usize::from(*slot)] == Slot::Wrong);
+        for slot in order {
             if good.len() == usize::from(need) {
                 break;
             }
-            // A slot that was silent once gets a second chance here; a liar does not.
-            if self.state[usize::from(slot)] == Slot::Missing {
-                self.state[usize::from(slot)] = Slot::Unknown;
+            let convicted =
+                std::mem::replace(&mut self.state[usize::from(slot)], Slot::Unknown) == Slot::Wrong;
+            if let Some(bytes) = self.fetch(slot, 0, len)? {
+                if Hash(*blake3::hash(&bytes).as_bytes()) == self.meta.hashes()[usize::from(slot)] {
+                    good.push((slot, bytes));
+                } else {
+                    self.state[usize::from(slot)] = Slot::Wrong;
+                }
             }
-            let Some(bytes) = self.fetch(slot, 0, len)? else { continue };
-            if Hash(*blake3::hash(&bytes).as_bytes()) == self.meta.hashes()[usize::from(slot)] {
-                good.push((slot, bytes));
-            } else {
+            if convicted {
                 self.state[usize::from(slot)] = Slot::Wrong;
             }
         }

@@ -216,6 +216,15 @@ fn other_keys_read_nothing() {
 }
 
 #[test]
+fn a_wrong_content_key_is_not_blamed_on_the_operators() {
+    // Full stripes, so each tag seems to convict a data operator, and parity alone would not suffice.
+    let s = sealed(2, 3, &data(300_000));
+    let mixed = StorageKeys { repair: keys().repair, ..StorageKeys::from_root(&[8; 32]) };
+    let got = open(&mixed, &s.meta, &devices(3), 0..300_000, &shelf(&s));
+    assert_eq!(got, Err(CodecError::Unauthentic { record: 0 }));
+}
+
+#[test]
 fn ranges_outside_the_segment_are_refused() {
     let s = sealed(2, 4, &data(100));
     assert!(matches!(read(&s, &shelf(&s), 0..101), Err(CodecError::BadRange { .. })));
