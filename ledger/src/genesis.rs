@@ -102,6 +102,7 @@ impl Genesis {
             return Err(bad("an account is allocated twice".into()));
         }
         for seat in &self.seats {
+            crate::registry::check_key(&seat.key)?;
             seat.vote
                 .pop_verify(&seat.possession)
                 .map_err(|_| bad("a seat does not prove possession of its vote key".into()))?;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::bank::{CreditPot, chain, pay_credits};
 use crate::events::Event;
-use crate::registry::{required_bond, save_device, save_lease, unknown_device, unknown_sector};
+use crate::registry::{check_key, required_bond, save_device, save_lease, unknown_device, unknown_sector};
 use crate::state::{Run, State};
 use crate::tables::{
     BucketMap, BucketSlots, Buckets, DeviceRow, Devices, DueEntry, LeaseRow, Leases, SectorTable, vacant,
@@ -255,6 +255,7 @@ pub fn order(
     escrow: Credits,
     note: Hash,
 ) -> Run<LeaseId> {
+    check_key(&key)?;
     let srow = s.need::<SectorTable>(&sector, unknown_sector(sector))?;
     let demand = sectors.get(sector, srow.version)?.demand(&srow.params, &order)?;
     check_demand(&demand)?;
@@ -385,6 +386,7 @@ pub fn fence(s: &mut State<'_>, who: AccountId, id: LeaseId, key: PublicKey, fen
         )
         .into());
     }
+    check_key(&key)?;
     let mut row = before.clone();
     (row.entry.key, row.entry.fence) = (key, fence);
     save_lease(s, Some(&before), Some(&row))?;
