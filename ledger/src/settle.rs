@@ -335,6 +335,7 @@ impl<'a> Work<'a> {
         );
         let charged: Credits = self.lines.iter().map(|l| l.charged).sum();
         let settlement = Settlement {
+            network: x.network,
             sector: x.sector,
             version: x.terms.version,
             epoch: x.epoch,
