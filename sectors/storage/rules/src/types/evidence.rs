@@ -190,6 +190,21 @@ pub enum Confirmer {
     Agent(DeviceId),
 }
 
+/// A device takes a slot out of its tree: every revision up to the one named. Signed by the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Dropped {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The slot.
+    pub slot: u16,
+    /// Generation of the last revision dropped.
+    pub generation: u32,
+    /// Fence of the last revision dropped.
+    pub fence: u64,
+    /// Sequence number of the last revision dropped.
+    pub seq: u64,
+}
+
 /// One item of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Evidence {
@@ -199,12 +214,7 @@ pub enum Evidence {
     /// KiB served.
     Receipt(SignedReceipt),
     /// The device no longer holds this slot (it ended, moved on, or was lost).
-    Dropped {
-        /// The lease.
-        lease: LeaseId,
-        /// The slot.
-        slot: u16,
-    },
+    Dropped(Dropped),
     /// Answer to a challenge.
     Answer(Answer),
     /// A rebuilt slot, brought by anybody.
