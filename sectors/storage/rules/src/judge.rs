@@ -11,8 +11,8 @@ pub mod note;
 mod pay;
 mod repair;
 
-use cairn_sector::{EpochContext, EvidenceSource, Judgement, Next, Row, SortKey, Source};
-use cairn_types::{DeviceId, DutyId, LeaseId, PPM, Units};
+use cairn_sector::{EpochContext, EvidenceSource, Judgement, SortKey};
+use cairn_types::{DeviceId, LeaseId, PPM};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Storage;
@@ -52,6 +52,7 @@ pub fn sort_key(from: &DeviceId, evidence: &Evidence) -> SortKey {
         Evidence::Answer(a) => {
             key.extend_from_slice(&from.0);
             key.push(4);
+            key.extend_from_slice(&a.epoch.0.to_be_bytes());
             key.extend_from_slice(&a.index.to_be_bytes());
         }
         Evidence::Repaired(r) => slot(&r.revision.device, 5, &r.revision.lease, r.revision.slot, r.revision.order()),
@@ -90,36 +91,8 @@ pub fn judge(c: &Context<'_>, evidence: &dyn EvidenceSource<Storage>) -> Judgeme
         repair::rows(&mut holder, &outcome, &mut rebuilt, &mut out.rows);
         holder.store(&outcome, &mut out.memory);
     }
-    absent(c, &known, &mut out.rows);
     forget(c, &known, &mut out.memory);
     out
-}
-
-/// Slots whose device left the registry need a new one.
-fn absent(c: &Context<'_>, known: &BTreeSet<DeviceId>, rows: &mut Vec<Row>) {
-    for lease in c.registry.leases() {
-        for (number, slot) in (0u16..).zip(&lease.slots) {
-            if known.contains(&slot.device) {
-                continue;
-            }
-            let held = standing(c, &slot.device, &lease.id, number).is_some_and(|s| s.billable() > 0);
-            let ended = lease.closing.is_some_and(|last| c.epoch >= last);
-            let next = match (ended, held) {
-                (true, _) => Next::Done,
-                (false, true) => Next::Repair { ppm: WHOLE },
-                (false, false) => Next::Reassign,
-            };
-            rows.push(Row {
-                payee: slot.device,
-                duty: Some(DutyId::Lease { lease: lease.id, slot: number }),
-                units: Units::ZERO,
-                source: Source::Escrow,
-                fault: None,
-                next,
-                note: note::ABSENT,
-            });
-        }
-    }
 }
 
 /// Ends the memory of devices that left, except what a repair under way is measured by.

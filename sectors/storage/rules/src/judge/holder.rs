@@ -109,10 +109,7 @@ impl<'c, 'a> Holder<'c, 'a> {
             Evidence::Revision(r) => self.keep_foreign(r),
             Evidence::Dropped(d) if own => self.drop(&d),
             Evidence::Receipt(r) if own => self.receipt(&r),
-            Evidence::Answer(a) if own && u64::try_from(self.answers.len()).is_ok_and(|n| n < MAX_ANSWERS) => {
-                self.answers.push(a);
-                None
-            }
+            Evidence::Answer(a) if own => self.keep_answer(a),
             Evidence::Repaired(r) => self.keep_repair(*r),
             Evidence::Dropped(_) | Evidence::Receipt(_) | Evidence::Answer(_) => None,
         };
@@ -226,6 +223,13 @@ impl<'c, 'a> Holder<'c, 'a> {
         signed.check(&self.lease(&r.lease)?.key).ok()?;
         self.receipts.insert(id, r.served_kib);
         Some(())
+    }
+
+    /// Equal items lie together: one that was sent twice counts once.
+    fn keep_answer(&mut self, a: Answer) -> Option<()> {
+        let room = u64::try_from(self.answers.len()).is_ok_and(|n| n < MAX_ANSWERS);
+        let new = a.epoch == self.c.epoch && self.answers.last() != Some(&a);
+        (room && new).then(|| self.answers.push(a))
     }
 
     /// Keeps what might be a decrease; the signature is checked once it is known to matter.

@@ -20,8 +20,6 @@ pub const MISSING: u16 = 14;
 pub const FORGED: u16 = 15;
 /// The device declared the slot gone.
 pub const DROPPED: u16 = 16;
-/// The device left the registry.
-pub const ABSENT: u16 = 17;
 /// A slot was rebuilt and confirmed; paid from the bond of the one who lost it.
 pub const REBUILT: u16 = 20;
 
@@ -33,12 +31,11 @@ pub fn explain(note: u16) -> &'static str {
         INACTIVE => "the lease was not active in this epoch; nothing is due",
         NO_COMMITMENT => "no commitment was posted before the lock; check that the operator daemon runs and has a fee",
         OTHER_TREE => "the commitment differs from the revisions on record; submit the missing revisions or drop the slots",
-        NO_ANSWERS => "no answers arrived, or others than posted; check the daemon's upload and its clock-free epoch lag",
+        NO_ANSWERS => "no answers arrived, or others than posted; check the daemon's upload and whether it lags behind the chain",
         INCOMPLETE => "not all challenges were answered; a device that missed an epoch is asked more, update the daemon",
         MISSING => "chunks were declared missing; run doctor on the disk, at-rest pay resumes with the next clean epoch",
         FORGED => "an answer does not verify; the bond is locked, a dispute can be opened within the window",
         DROPPED => "the device declared the slot gone; it is rebuilt elsewhere at the bond's expense",
-        ABSENT => "the device is no longer registered; the slot moves on",
         REBUILT => "a rebuilt slot was confirmed; paid from the bond of the device that lost it",
         _ => "unknown note; use a newer program version",
     }

@@ -5,7 +5,7 @@ use cairn_crypto::hash::blake3_derive;
 use cairn_crypto::keys::Signature;
 use cairn_crypto::merkle::chunk::{ChunkProof, chunk_count};
 use cairn_crypto::merkle::sum::{SumProof, SumRoot};
-use cairn_types::{DeviceId, Hash, LeaseId, NetworkId, encode};
+use cairn_types::{DeviceId, Epoch, Hash, LeaseId, NetworkId, encode};
 
 /// A fragment as a slot's tree names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -151,6 +151,9 @@ pub struct LeafProof {
 /// Answer to one challenge.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Answer {
+    /// The epoch whose challenge it answers; answers to others are passed over, so that a late or restored bundle
+    /// is never taken for a forgery.
+    pub epoch: Epoch,
     /// Number of the task.
     pub index: u32,
     /// The chunk, or the admission that it is gone.
