@@ -1,1 +1,18 @@
-//! Placeholder until the room is built.
+//! Keys, signatures, hashing, Merkle trees, sealed boxes: everything that rooms prove and sign with.
+//!
+//! Everything is a pure function of its arguments except [`random`], `phrase::Phrase::generate` and
+//! `keyfile`. No function that takes foreign bytes panics on them; every such decoder has a limit.
+
+pub mod address;
+pub mod authority;
+pub mod hash;
+pub mod keys;
+pub mod lthash;
+pub mod merkle;
+pub mod random;
+pub mod seed;
+
+pub use authority::{Authority, AuthorityError, Signatures};
+pub use keys::{PublicKey, SecretKey, Signature};
+pub use lthash::LtHash;
+pub use seed::Seed;
