@@ -296,8 +296,10 @@ impl<'a> Work<'a> {
             Next::Done => self.outcomes.push(Outcome::Done { lease }),
             Next::Reassign => self.outcomes.push(Outcome::Reassign { lease, slot, device: row.payee }),
             Next::Repair { ppm } => {
-                let size = self.x.registry.lease(&lease).map(|l| l.reserve.0[0]).unwrap_or(0);
-                let whole = self.worth(&self.x.terms.bond_rates, &[size; UNIT_KINDS]);
+                // The bond rates price reserved capacity (what a loss locks) and rebuilt work (what a repair earns)
+                // in the kinds that the sector uses for each.
+                let reserve = self.x.registry.lease(&lease).map(|l| l.reserve).unwrap_or_default();
+                let whole = self.worth(&self.x.terms.bond_rates, &reserve.0);
                 let cost = Amount(ppm_of(whole.0, u64::from(ppm)));
                 self.outcomes.push(Outcome::Repair { lease, slot, device: row.payee, cost });
             }
