@@ -30,6 +30,7 @@ fn genesis_and_network_id() {
 fn settlement_record() {
     let h = Hash::derive("h", &[]);
     let s = Settlement {
+        network: NetworkId([6; 32]),
         sector: SectorId(1),
         version: 2,
         epoch: Epoch(3),
@@ -51,7 +52,7 @@ fn settlement_record() {
         charges: (h, 12),
         outcomes: (h, 13),
     };
-    assert_eq!(s.id().to_string(), "c68ee1b88a00b9c3a3862a67f80b04d7749cecdcb75a2426a458625e35bf1ec7");
+    assert_eq!(s.id().to_string(), "a7027f84d47d7f1f70e797168e914c19a648a3744bb5eacda0a430d589d09866");
 }
 
 #[test]

@@ -355,7 +355,9 @@ impl Net {
         let mut devices: Vec<DeviceId> = work.iter().map(|w| w.0).collect();
         devices.sort();
         devices.dedup();
-        self.one(self.seat(SeatDuty::Certificate { epoch, sector: Toy::ID, devices })).expect("certificate");
+        if !devices.is_empty() {
+            self.one(self.seat(SeatDuty::Certificate { epoch, sector: Toy::ID, devices })).expect("certificate");
+        }
         let settled = self.settle(epoch, &snapshot, work);
         self.finalise(epoch, &settled);
         settled
