@@ -96,7 +96,9 @@ fn befall(shape: &Shape, w: &mut World, before: &World, d: &DeviceId, dice: &mut
     }
 }
 
-const LIGHT: Shape = Shape { devices: 40, leases: 20, slots: 2, fragments: 2, len: 1500, floor: 8 };
+/// Small, so that 100,000 fit in a test: few challenges, and few more for suspects.
+const LIGHT: Shape =
+    Shape { devices: 40, leases: 20, slots: 2, fragments: 2, len: 1500, floor: 8, suspect_factor: 2 };
 
 #[test]
 fn a_hundred_thousand_operator_epochs_of_bad_luck_hold_no_fault() {

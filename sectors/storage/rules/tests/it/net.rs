@@ -22,9 +22,10 @@ pub struct Shape {
     /// Bytes of a fragment, about.
     pub len: usize,
     pub floor: u32,
+    pub suspect_factor: u32,
 }
 
-pub const USUAL: Shape = Shape { devices: 6, leases: 3, slots: 4, fragments: 2, len: 30_000, floor: 20 };
+pub const USUAL: Shape = Shape { devices: 6, leases: 3, slots: 4, fragments: 2, len: 30_000, floor: 20, suspect_factor: 16 };
 /// Chunks reserved on each slot.
 pub const RESERVE: u64 = 512;
 /// KiB served on each slot and epoch.
@@ -35,7 +36,7 @@ pub fn lease_id(seed: u64, n: u64) -> LeaseId {
 }
 
 pub fn params(shape: &Shape) -> Params {
-    Params { floor: shape.floor, ..Params::default() }
+    Params { floor: shape.floor, suspect_factor: shape.suspect_factor, ..Params::default() }
 }
 
 pub fn offer() -> Offer {

@@ -272,6 +272,17 @@ fn a_device_that_left_is_forgotten() {
 }
 
 #[test]
+fn a_slot_that_starts_later_asks_for_no_commitment() {
+    let mut w = empty(&USUAL, SEED, Epoch(0), MapMemory::default());
+    for lease in w.registry.leases.values_mut() {
+        lease.slots.iter_mut().for_each(|s| s.since = Epoch(1));
+    }
+    let mut memory = MapMemory::default();
+    settle(&w, &mut memory);
+    assert_eq!(memory, MapMemory::default(), "nobody became a suspect");
+}
+
+#[test]
 fn a_device_without_duties_has_no_rows() {
     let (w, ..) = third();
     let [agent, _] = agents(&USUAL, SEED);
