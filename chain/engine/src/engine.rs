@@ -5,7 +5,7 @@ use crate::{
     error::EngineError,
     machine::{FinalBlock, Hash, Key},
     proof,
-    solo::RealDbs,
+    solo::{MAX_INTERVAL, RealDbs},
     validator::Marshal,
     value::Value,
 };
@@ -88,7 +88,12 @@ impl Running {
         Ok(values.into_iter().map(|value| value.map(|v| v.0)).collect())
     }
 
-    async fn scan(&self, table: u8, after: Option<Key>, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
+    async fn scan(
+        &self,
+        table: u8,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
         let mut last = [0xff; 32];
         last[0] = table;
         let mut first = [0; 32];
@@ -158,7 +163,6 @@ pub(crate) struct Shared {
     pub running: Running,
     pub tip: watch::Receiver<u64>,
     pub interval: watch::Sender<Duration>,
-    pub max_interval: Duration,
     pub stop: mpsc::Sender<()>,
 }
 
@@ -230,7 +234,12 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Engine::get_many`].
-    pub async fn scan(&self, table: u8, after: Option<Key>, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
+    pub async fn scan(
+        &self,
+        table: u8,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
         check_batch(limit)?;
         self.ask(move |running| async move { running.scan(table, after, limit).await }).await?
     }
@@ -253,10 +262,10 @@ impl Engine {
         self.ask(move |running| async move { running.block(height).await }).await
     }
 
-    /// Changes the time between blocks at once; zero: as fast as possible. Longer intervals than
-    /// [`crate::SoloConfig::max_interval`] are shortened to it.
+    /// Changes the time between blocks at once; zero: as fast as possible. More than one
+    /// hour counts as one hour.
     pub fn set_interval(&self, interval: Duration) {
-        self.0.shared.interval.send_replace(interval.min(self.0.shared.max_interval));
+        self.0.shared.interval.send_replace(interval.min(MAX_INTERVAL));
     }
 
     /// Height of the newest block whose state can be read; watch it to follow the chain.
@@ -288,7 +297,9 @@ impl Engine {
 
 fn check_batch(size: usize) -> Result<(), EngineError> {
     if size > MAX_BATCH {
-        return Err(EngineError::Config(format!("{size} entries were asked for, at most {MAX_BATCH} go at once; ask in pages")));
+        return Err(EngineError::Config(format!(
+            "{size} entries were asked for, at most {MAX_BATCH} go at once; ask in pages"
+        )));
     }
     Ok(())
 }

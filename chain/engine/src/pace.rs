@@ -43,7 +43,11 @@ fn set(last: &Mutex<SystemTime>, at: SystemTime) {
 }
 
 /// Waits until the interval has passed since `last`; a change of the interval takes effect at once.
-async fn wait_turn<E: Clock>(runtime: &E, interval: &mut watch::Receiver<Duration>, last: SystemTime) -> SystemTime {
+async fn wait_turn<E: Clock>(
+    runtime: &E,
+    interval: &mut watch::Receiver<Duration>,
+    last: SystemTime,
+) -> SystemTime {
     loop {
         let every = *interval.borrow_and_update();
         let due = last.checked_add(every).unwrap_or(last);

@@ -26,7 +26,7 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let mut slow = config(dir.path());
-        slow.interval = slow.max_interval;
+        slow.interval = std::time::Duration::from_secs(60);
         let engine = start(slow.clone(), Toy::busy()).unwrap();
         let empty = engine.prove(key(MAP, 1)).await.unwrap();
         engine.set_interval(std::time::Duration::ZERO);
@@ -46,7 +46,7 @@ fn seats(network: &[u8], identity: u8, vote: u8) -> SeatSet {
 }
 
 /// Changing these moves every validator to another key.
-const FROZEN_IDENTITY: &str = "?";
+const FROZEN_IDENTITY: &str = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
 const FROZEN_VOTE: &str = "?";
 
 #[test]
@@ -62,7 +62,10 @@ fn a_certificate_convinces_only_of_its_block_and_its_seats() {
         assert_eq!(refused, Err(LightError::Signature));
     }
     assert_eq!(verify_digest(&ours, [0; 32], &sample.certificate), Err(LightError::OtherBlock));
-    let two = [(identity_public(&[1; 32]), vote_public(&[2; 32])), (identity_public(&[3; 32]), vote_public(&[4; 32]))];
+    let two = [
+        (identity_public(&[1; 32]), vote_public(&[2; 32])),
+        (identity_public(&[3; 32]), vote_public(&[4; 32])),
+    ];
     let two = SeatSet::new(b"toy/0", &two).unwrap();
     assert!(verify_digest(&two, block.digest, &sample.certificate).is_err());
 }
@@ -107,7 +110,10 @@ fn proofs_show_the_value_its_absence_and_nothing_else() {
         for bit in 0..proof.proof.len() * 8 {
             let mut bytes = proof.proof.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(verify_proof(key, proof.value.as_deref(), &bytes, proof.state_root).is_err(), "bit {bit}");
+            assert!(
+                verify_proof(key, proof.value.as_deref(), &bytes, proof.state_root).is_err(),
+                "bit {bit}"
+            );
         }
     }
 }
@@ -126,7 +132,9 @@ fn keys_are_frozen_and_possession_is_bound_to_key_and_network() {
 #[test]
 fn unusable_sets_of_seats_are_refused() {
     let good = (identity_public(&[1; 32]), vote_public(&[2; 32]).to_vec());
-    let refused = |members: &[([u8; 32], Vec<u8>)]| assert!(matches!(SeatSet::new(b"n", members), Err(LightError::Seats(_))));
+    let refused = |members: &[([u8; 32], Vec<u8>)]| {
+        assert!(matches!(SeatSet::new(b"n", members), Err(LightError::Seats(_))))
+    };
     refused(&[]);
     refused(&[good.clone(), good.clone()]);
     refused(&[good.clone(), (identity_public(&[3; 32]), good.1.clone())]);
@@ -137,15 +145,18 @@ fn unusable_sets_of_seats_are_refused() {
 
 /// Foreign bytes: random, or a good message that was cut, stretched and stained.
 fn foreign(good: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
-    let stained = (any::<prop::sample::Index>(), any::<u8>(), any::<prop::sample::Index>(), any::<bool>()).prop_map(
-        move |(at, byte, cut, append)| {
+    let stained = (any::<prop::sample::Index>(), any::<u8>(), any::<prop::sample::Index>(), any::<bool>())
+        .prop_map(move |(at, byte, cut, append)| {
             let mut bytes = good.to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            if append { bytes.extend_from_slice(&good[..cut.index(good.len())]) } else { bytes.truncate(cut.index(good.len())) }
+            if append {
+                bytes.extend_from_slice(&good[..cut.index(good.len())])
+            } else {
+                bytes.truncate(cut.index(good.len()))
+            }
             bytes
-        },
-    );
+        });
     prop_oneof![prop::collection::vec(any::<u8>(), 0..600), stained]
 }
 

@@ -2,5 +2,7 @@
 
 mod crash;
 mod light;
+mod measure;
+mod sim;
 mod solo;
 mod toy;
