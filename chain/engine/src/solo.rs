@@ -173,8 +173,7 @@ fn run(
             start_validator(context.child("validator"), params, channels, peers.clone(), peers).await;
 
         let (stop_tx, mut stop) = mpsc::channel::<()>(1);
-        let running =
-            Running::new(::tokio::runtime::Handle::current(), validator.database, validator.marshal.clone());
+        let running = Arc::new(Running::new(validator.database, validator.marshal.clone()));
         let applied = running.applied().await.map_err(|cause| cause.to_string())?;
         tip.send_if_modified(|tip| std::mem::replace(tip, (*tip).max(applied)) < applied);
         // Nothing that users were told may be missing when the handle is given out.
@@ -183,7 +182,13 @@ fn run(
         let mut replay = tip_rx.clone();
         let replayed = replay.wait_for(|tip| *tip >= latest).await.map(|_| ());
         replayed.map_err(|_| "the replay of final blocks ended early".to_owned())?;
-        let shared = Shared { running, tip: tip_rx, interval: interval_tx, stop: stop_tx };
+        let shared = Shared {
+            running: Arc::downgrade(&running),
+            runtime: ::tokio::runtime::Handle::current(),
+            tip: tip_rx,
+            interval: interval_tx,
+            stop: stop_tx,
+        };
         if ready.send(shared).is_err() {
             return Ok(());
         }

@@ -47,7 +47,7 @@ fn seats(network: &[u8], identity: u8, vote: u8) -> SeatSet {
 
 /// Changing these moves every validator to another key.
 const FROZEN_IDENTITY: &str = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
-const FROZEN_VOTE: &str = "?";
+const FROZEN_VOTE: &str = "99f58f3da8ba234cb0f408d3a4a0fd50cbe69437b2ed5130bab2c100462d23899df2f1dd5c76cb12b0c72497fac14ae514333b312cf53c00431323bcd33ad2c8daea5851dd0c91a8627da5532f5167d90b018a6cbde959137c9d8291ae525704";
 
 #[test]
 fn a_certificate_convinces_only_of_its_block_and_its_seats() {
