@@ -93,9 +93,10 @@ where
                 Either::Left((released, _)) => released,
                 Either::Right(_) => return,
             };
-            set(&last, released);
-            if let Ok(digest) = inner.propose(context).await.await {
-                let _ = sender.send(digest);
+            let Ok(digest) = inner.propose(context).await.await else { return };
+            // A build that consensus gave up must not use up the turn.
+            if sender.send(digest).is_ok() {
+                set(&last, released);
             }
         });
         receiver

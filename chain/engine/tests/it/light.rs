@@ -31,8 +31,15 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
         let empty = engine.prove(key(MAP, 1)).await.unwrap();
         engine.set_interval(std::time::Duration::ZERO);
         reach(&engine, 30).await;
-        let present = engine.prove(key(MAP, 3)).await.unwrap();
-        let absent = engine.prove(key(MAP, u64::MAX)).await.unwrap();
+        // All of one block: stop the chain, and let the block in the making pass.
+        engine.set_interval(std::time::Duration::from_secs(60));
+        let (present, absent) = loop {
+            let present = engine.prove(key(MAP, 3)).await.unwrap();
+            let absent = engine.prove(key(MAP, u64::MAX)).await.unwrap();
+            if absent.state_root == present.state_root {
+                break (present, absent);
+            }
+        };
         let block = engine.block(present.height).await.unwrap().unwrap();
         assert_eq!(block.block.state_root, present.state_root);
         assert_eq!(engine.block(1 << 40).await.unwrap(), None);
@@ -182,4 +189,31 @@ proptest! {
         }
         prop_assert!(!verify_possession(&block, b"toy/0", &certificate));
     }
+}
+
+/// A block, its certificate and two proofs as they were once written: clients in the field hold such bytes.
+fn golden() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden.txt")
+}
+
+#[test]
+#[ignore = "writes the fixture anew; only after a decision to change a format"]
+fn record_golden() {
+    let Sample { block, certificate, present, absent, .. } = &*SAMPLE;
+    let digest = hex::encode(block.block.digest);
+    let parts = [&block.bytes, certificate, &present.proof, &absent.proof].map(hex::encode);
+    std::fs::write(golden(), format!("{digest}\n{}\n", parts.join("\n"))).unwrap();
+}
+
+#[test]
+fn bytes_recorded_earlier_are_still_understood() {
+    let text = std::fs::read_to_string(golden()).unwrap();
+    let parts: Vec<Vec<u8>> = text.lines().map(|line| hex::decode(line).unwrap()).collect();
+    let [digest, bytes, certificate, present, absent] = parts.try_into().unwrap();
+    let block = verify_certificate(&seats(b"toy/0", 1, 2), &bytes, &certificate).unwrap();
+    assert_eq!(block.digest.to_vec(), digest);
+    assert_eq!(block.header.proposer, identity_public(&[1; 32]));
+    assert_eq!(block.body, crate::toy::encode(&[(block.header.height, block.header.height)]));
+    verify_proof(key(MAP, 3), Some(&3u64.to_be_bytes()), &present, block.state_root).unwrap();
+    verify_proof(key(MAP, u64::MAX), None, &absent, block.state_root).unwrap();
 }

@@ -73,7 +73,7 @@ impl Execution for Run {
             return Step::Need(vec![key(RECORD, counter), key(RECORD, counter)]);
         };
         assert_eq!(fetched[0], fetched[1]);
-        if number(&fetched[0].1) + 1 != self.height || self.body.len() % 16 != 0 {
+        if number(&fetched[0].1) + 1 != self.height || !self.body.len().is_multiple_of(16) {
             return Step::Refuse("the record is not of the parent, or the body is torn".into());
         }
         let mut writes = std::collections::BTreeMap::new();
