@@ -121,6 +121,9 @@ fn least_met(n: u64, ppm: u32) -> u64 {
     if ppm >= 1_000_000 {
         return n;
     }
+    if ppm == 0 {
+        return 0;
+    }
     let p = f64::from(ppm) / 1e6;
     let mut ln_choose = 0.0f64;
     let mut tail = 0.0;
