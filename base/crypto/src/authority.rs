@@ -196,10 +196,22 @@ mod tests {
         let s = signers(2);
         let single = Authority::Single(s[0].public());
         let multi = multisig(2, &s);
-        assert_eq!(hex::encode(encode(&single)), "008139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394");
-        assert_eq!(single.account_id().to_string(), "cd58cfa2275d97d2b6aff4559d7b595ddd9f66cd88e003cdc4e31bc8888d1ae9");
-        assert_eq!(multi.account_id().to_string(), "f7a1d9661fdcea761fc3f275d36870bafc8878a2a00344cb73533038dc566139");
-        assert_eq!(Hash::derive("t", &[&encode(&sign(&s, &[0, 1]))]).to_string(), "5b5871bfc89ecc0113c128a967c0732cb0346c790fa3271cfa1544a219ab2b37");
+        assert_eq!(
+            hex::encode(encode(&single)),
+            "008139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394"
+        );
+        assert_eq!(
+            single.account_id().to_string(),
+            "cd58cfa2275d97d2b6aff4559d7b595ddd9f66cd88e003cdc4e31bc8888d1ae9"
+        );
+        assert_eq!(
+            multi.account_id().to_string(),
+            "f7a1d9661fdcea761fc3f275d36870bafc8878a2a00344cb73533038dc566139"
+        );
+        assert_eq!(
+            Hash::derive("t", &[&encode(&sign(&s, &[0, 1]))]).to_string(),
+            "5b5871bfc89ecc0113c128a967c0732cb0346c790fa3271cfa1544a219ab2b37"
+        );
         for a in [single, multi] {
             assert_eq!(borsh::from_slice::<Authority>(&encode(&a)).unwrap(), a);
         }

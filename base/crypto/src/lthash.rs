@@ -117,11 +117,17 @@ mod tests {
 
     #[test]
     fn the_digest_is_frozen() {
-        assert_eq!(LtHash::new().digest().to_string(), "134cb04601be74c1c07390e5a9f6a7cbac998023ee3ba30045011360e2515578");
+        assert_eq!(
+            LtHash::new().digest().to_string(),
+            "134cb04601be74c1c07390e5a9f6a7cbac998023ee3ba30045011360e2515578"
+        );
         let mut h = LtHash::new();
         h.add("t", b"key", b"value");
         h.add("t", b"key2", b"");
-        assert_eq!(h.digest().to_string(), "ddd16689987fd29d719bd5194df72dd80b53e7dfed0dd400ed9bfe789435af93");
+        assert_eq!(
+            h.digest().to_string(),
+            "ddd16689987fd29d719bd5194df72dd80b53e7dfed0dd400ed9bfe789435af93"
+        );
         assert_eq!(hex::encode(&borsh::to_vec(&h).unwrap()[..16]), "54036acafdeb2b9b8baeee6c83947888");
         assert_eq!(borsh::to_vec(&h).unwrap().len(), 2048);
     }

@@ -66,7 +66,10 @@ mod tests {
     #[test]
     fn draws_are_frozen() {
         let seed = Seed([9; 32]);
-        assert_eq!(hex::encode(seed.draw("a", &[b"b"])), "fe8262ec96bf277942d8848f1e1aa29d96b34ff5036acf6cb0c1371b3bbd437b");
+        assert_eq!(
+            hex::encode(seed.draw("a", &[b"b"])),
+            "fe8262ec96bf277942d8848f1e1aa29d96b34ff5036acf6cb0c1371b3bbd437b"
+        );
         let text = format!("{} {:?}", seed.below("a", &[b"b"], 1000), seed.pick_distinct("p", 5, 9));
         assert_eq!(text, "206 [8, 2, 6, 5, 7]");
     }

@@ -287,7 +287,7 @@ fn join(level: usize, left: &Weighted, right: &Weighted) -> Weighted {
     join_hashed(&lift(level, left), &lift(level, right))
 }
 
-/// Parent of two hashed nodes. Callers made sure that the sum fits; a wrapped sum could never be sealed.
+/// Parent of two hashed nodes. Callers made sure that the sum fits: the builder by its total, the verifier step by step.
 fn join_hashed(left: &Weighted, right: &Weighted) -> Weighted {
     let (l, r) = (left.weight.to_le_bytes(), right.weight.to_le_bytes());
     let hash = tagged(0x11, &[&left.hash.0, &right.hash.0, &l, &r]);
