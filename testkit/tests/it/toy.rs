@@ -4,7 +4,9 @@ use cairn_sector::*;
 use cairn_testkit::conformance::{self, Attack, Sample, Values};
 use cairn_testkit::fuzz::guarded;
 use cairn_testkit::world::{MapMemory, World, account_id, device, device_id};
-use cairn_types::{Credits, DeviceId, Epoch, Hash, Rate, Refusal, SectorId, UNIT_KINDS, Units, decode, encode};
+use cairn_types::{
+    Credits, DeviceId, Epoch, Hash, Rate, Refusal, SectorId, UNIT_KINDS, Units, decode, encode,
+};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -101,7 +103,11 @@ impl<const DEFECT: u8> Rules for Toy<DEFECT> {
                 continue;
             }
             let sum = earned.entry(item.from).or_default();
-            *sum = if DEFECT == COUNTS_TWICE { sum.saturating_add(units).min(10) } else { (*sum).max(units).min(10) };
+            *sum = if DEFECT == COUNTS_TWICE {
+                sum.saturating_add(units).min(10)
+            } else {
+                (*sum).max(units).min(10)
+            };
         }
         let calls = CALLS.fetch_add(1, Ordering::Relaxed);
         for (device, units) in earned {
@@ -120,8 +126,12 @@ impl<const DEFECT: u8> Rules for Toy<DEFECT> {
     }
 }
 
-const CATALOGUE: &[Cheat] =
-    &[Cheat { name: "late", rate_ppm: 1_000_000, caught: Caught::Unpaid, text: "Evidence of the epoch before." }];
+const CATALOGUE: &[Cheat] = &[Cheat {
+    name: "late",
+    rate_ppm: 1_000_000,
+    caught: Caught::Unpaid,
+    text: "Evidence of the epoch before.",
+}];
 
 struct Toys {
     fixtures: &'static str,
@@ -185,19 +195,29 @@ fn a_sound_sector_passes() {
 
 #[test]
 fn a_changed_encoding_is_found() {
-    let text = failure(|| conformance::encodings_are_frozen::<Toy<SOUND>>(&Toys { fixtures: "params.0 01\n" }));
+    let text =
+        failure(|| conformance::encodings_are_frozen::<Toy<SOUND>>(&Toys { fixtures: "params.0 01\n" }));
     assert!(text.contains("changed"), "{text}");
 }
 
 #[test]
 fn each_planted_defect_is_found_by_its_check() {
     let found = [
-        (failure(|| conformance::honest_evidence_is_never_a_fault::<Toy<LATE_IS_A_FAULT>>(&TOYS)), "got a fault"),
+        (
+            failure(|| conformance::honest_evidence_is_never_a_fault::<Toy<LATE_IS_A_FAULT>>(&TOYS)),
+            "got a fault",
+        ),
         (failure(|| conformance::units_stay_within_capacity::<Toy<OVERPAYS>>(&TOYS)), "with a capacity"),
         (failure(|| conformance::submission_order_does_not_matter::<Toy<COUNTS_TWICE>>(&TOYS)), "duplicates"),
-        (failure(|| conformance::random_bytes_are_refused_without_panic::<Toy<PANICS_ON_BYTES>>(&TOYS)), "planted"),
+        (
+            failure(|| conformance::random_bytes_are_refused_without_panic::<Toy<PANICS_ON_BYTES>>(&TOYS)),
+            "planted",
+        ),
         (failure(|| conformance::rows_name_what_exists::<Toy<PAYS_STRANGERS>>(&TOYS)), "not in the registry"),
-        (failure(|| conformance::each_cheat_is_caught_at_its_stated_rate::<Toy<PAYS_LATE>>(&TOYS)), "cheat late"),
+        (
+            failure(|| conformance::each_cheat_is_caught_at_its_stated_rate::<Toy<PAYS_LATE>>(&TOYS)),
+            "cheat late",
+        ),
         (failure(|| conformance::recomputation_gives_the_same::<Toy<FORGETFUL>>(&TOYS)), "differs"),
     ];
     for (text, expected) in found {

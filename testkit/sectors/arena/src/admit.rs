@@ -14,7 +14,9 @@ const VALIDATOR: u16 = 1;
 pub fn admit(p: &Params, offer: &Offer) -> Result<Admission, Refusal> {
     let (class, bond, capacity) = match offer {
         Offer::Miner => (MINER, p.miner_bond, Units([p.miner_units, 0, 0, 0])),
-        Offer::Validator { stake } if *stake >= p.min_stake => (VALIDATOR, *stake, Units([0, p.validator_units, 0, 0])),
+        Offer::Validator { stake } if *stake >= p.min_stake => {
+            (VALIDATOR, *stake, Units([0, p.validator_units, 0, 0]))
+        }
         Offer::Validator { stake } => {
             return Err(Refusal::with(
                 "arena.stake",

@@ -25,10 +25,13 @@ pub enum Reading {
 pub fn read(network: &NetworkId, epoch: Epoch, device: &DeviceEntry, e: &Evidence) -> Reading {
     let (claimed, committed, opened, signed) = match e {
         Evidence::Reveal(r) => {
-            let committed = device.commitment.as_deref().and_then(|b| decode_bounded::<Commitment>(b, 32).ok());
+            let committed =
+                device.commitment.as_deref().and_then(|b| decode_bounded::<Commitment>(b, 32).ok());
             (r.epoch, committed.map(|c| c.digest), r.digest(network), r.is_signed(network, &device.key))
         }
-        Evidence::Scores(s) => (s.epoch, device.answers, s.digest(network), s.is_signed(network, &device.key)),
+        Evidence::Scores(s) => {
+            (s.epoch, device.answers, s.digest(network), s.is_signed(network, &device.key))
+        }
     };
     match committed {
         Some(committed) if claimed == epoch && signed && committed == opened => Reading::Fits,
@@ -60,7 +63,8 @@ impl Cast {
                 _ => {}
             }
         }
-        let entry = |(stake, id): (std::cmp::Reverse<u64>, DeviceId)| Some((id, (c.registry.device(&id)?, stake.0)));
+        let entry =
+            |(stake, id): (std::cmp::Reverse<u64>, DeviceId)| Some((id, (c.registry.device(&id)?, stake.0)));
         Self { miners, validators: ranked.into_iter().filter_map(entry).collect() }
     }
 
@@ -93,7 +97,9 @@ impl Opened {
                 }
                 Reading::Fits => match item.evidence {
                     Evidence::Reveal(r) => drop(opened.miners.insert(r.miner)),
-                    Evidence::Scores(s) if s.is_in_form() => drop(opened.scores.insert(s.validator, s.scores)),
+                    Evidence::Scores(s) if s.is_in_form() => {
+                        drop(opened.scores.insert(s.validator, s.scores))
+                    }
                     Evidence::Scores(_) => {}
                 },
             }

@@ -19,13 +19,13 @@ mod types;
 
 pub use params::Params;
 pub use types::{
-    Answer, Bonds, Claim, Commitment, Evidence, MinerReveal, Offer, Order, REVEAL_DOMAIN, SCORE_MAX, SCORES_DOMAIN,
-    Sale, Scores, answer_digest, reveal_bytes, scores_bytes, scores_digest,
+    Answer, Bonds, Claim, Commitment, Evidence, MinerReveal, Offer, Order, REVEAL_DOMAIN, SCORE_MAX,
+    SCORES_DOMAIN, Sale, Scores, answer_digest, reveal_bytes, scores_bytes, scores_digest,
 };
 
 use cairn_sector::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling, Shares,
-    SortKey, Task,
+    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling,
+    Shares, SortKey, Task,
 };
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 

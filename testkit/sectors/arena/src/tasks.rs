@@ -20,9 +20,9 @@ pub fn tasks(c: &EpochContext<'_, Arena>, whom: Option<&DeviceId>) -> Vec<Task> 
     let task = |d: DeviceEntry| {
         let ask = match decode_bounded(&d.offer, 16).ok()? {
             Offer::Miner => Ask::Reveal,
-            Offer::Validator { .. } => {
-                Ask::Score { first: c.seed.below("cairn/arena/first", &[d.id.as_ref()], u64::from(c.params.miners)) }
-            }
+            Offer::Validator { .. } => Ask::Score {
+                first: c.seed.below("cairn/arena/first", &[d.id.as_ref()], u64::from(c.params.miners)),
+            },
         };
         Some(Task { device: d.id, index: 0, body: encode(&ask) })
     };

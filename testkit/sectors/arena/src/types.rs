@@ -36,7 +36,13 @@ pub struct Commitment {
 }
 
 /// What a miner committed to. Device and epoch are inside, so that another's commitment is of no use.
-pub fn answer_digest(network: &NetworkId, miner: &DeviceId, epoch: Epoch, answer: &[u8], salt: &[u8; 32]) -> Hash {
+pub fn answer_digest(
+    network: &NetworkId,
+    miner: &DeviceId,
+    epoch: Epoch,
+    answer: &[u8],
+    salt: &[u8; 32],
+) -> Hash {
     let epoch = epoch.0.to_le_bytes();
     Hash::derive("cairn/arena/answer", &[network.as_ref(), miner.as_ref(), &epoch, answer, salt])
 }

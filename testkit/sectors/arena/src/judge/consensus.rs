@@ -50,7 +50,8 @@ pub fn clip_level(kappa_ppm: u32, scores: &[(u16, u64)]) -> u16 {
 /// Divides `pot` by weights, rounded down. Nothing for weights of zero.
 fn divide(pot: u64, weights: &[u128]) -> Vec<u64> {
     let total: u128 = weights.iter().sum();
-    let share = |w: &u128| mul_div(u128::from(pot), *w, total).and_then(|u| u64::try_from(u).ok()).unwrap_or(0);
+    let share =
+        |w: &u128| mul_div(u128::from(pot), *w, total).and_then(|u| u64::try_from(u).ok()).unwrap_or(0);
     weights.iter().map(share).collect()
 }
 
@@ -66,7 +67,11 @@ pub fn settle(p: &Params, n: usize, ballots: &[Ballot]) -> Outcome {
 
     let bonds: Vec<Vec<u32>> = ballots
         .iter()
-        .map(|b| (0..n).map(|m| blend(p, b.bonds.get(m).copied().unwrap_or(0), backing(b, m), ranks.get(m))).collect())
+        .map(|b| {
+            (0..n)
+                .map(|m| blend(p, b.bonds.get(m).copied().unwrap_or(0), backing(b, m), ranks.get(m)))
+                .collect()
+        })
         .collect();
     let dividend = |bonds: &Vec<u32>| -> u128 {
         // Ranks are below 64 x 2^64 x 10^4 < 2^84; times 10^6 and 256 miners stay below 2^112.
@@ -94,7 +99,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn ballot(stake: u64, scores: &[u16]) -> Ballot {
-        Ballot { validator: DeviceId::default(), stake, scores: scores.to_vec(), bonds: vec![0; scores.len()] }
+        Ballot {
+            validator: DeviceId::default(),
+            stake,
+            scores: scores.to_vec(),
+            bonds: vec![0; scores.len()],
+        }
     }
 
     #[test]
@@ -109,7 +119,8 @@ mod tests {
 
     #[test]
     fn settlement_has_golden_numbers() {
-        let p = Params { miner_units: 1_000, validator_units: 1_000, alpha_ppm: 500_000, ..Params::default() };
+        let p =
+            Params { miner_units: 1_000, validator_units: 1_000, alpha_ppm: 500_000, ..Params::default() };
         let ballots = [ballot(2, &[100, 50]), ballot(2, &[100, 50]), ballot(1, &[0, 10_000])];
         let got = settle(&p, 2, &ballots);
         // Levels 100 and 50. Ranks 2*100 + 2*100 + 0 = 400 and 2*50 + 2*50 + 1*50 = 250.

@@ -42,7 +42,9 @@ fn cheat_and_victim(world: &mut World, dice: &mut Dice) -> (DeviceId, MinerRevea
     dice.shuffle(&mut all);
     let (cheat, victim) = (all[0], all[1]);
     world.evidence.retain(|(from, _)| *from != cheat);
-    let Evidence::Reveal(reveal) = decode(&world.items_of(&victim)[0]).unwrap() else { panic!("a miner reveals") };
+    let Evidence::Reveal(reveal) = decode(&world.items_of(&victim)[0]).unwrap() else {
+        panic!("a miner reveals")
+    };
     (cheat, reveal)
 }
 
@@ -74,7 +76,9 @@ fn mismatching_reveal(world: &mut World, _: &World, dice: &mut Dice) -> Vec<Devi
 
 fn mismatching_scores(world: &mut World, _: &World, dice: &mut Dice) -> Vec<DeviceId> {
     let cheat = *dice.pick(&validators(world)).unwrap();
-    let Evidence::Scores(mut scores) = decode(&world.items_of(&cheat)[0]).unwrap() else { panic!("it scores") };
+    let Evidence::Scores(mut scores) = decode(&world.items_of(&cheat)[0]).unwrap() else {
+        panic!("it scores")
+    };
     scores.scores[0].1 = 1;
     let changed = scores.sign(&world.network, &device_key(&cheat));
     // Even when the fitting scores are revealed as well.
@@ -98,8 +102,10 @@ fn own_miner(world: &mut World, _: &World, dice: &mut Dice) -> (Vec<DeviceId>, V
     let cheat = *dice.pick(&validators).unwrap();
     world.evidence.retain(|(from, _)| !validators.contains(from));
     for (v, id) in (0u64..).zip(&validators) {
-        let honest = |(m, miner): (u64, &DeviceId)| (*miner, if *miner == own { 0 } else { honest_score(v, m) });
-        let scores = if *id == cheat { vec![(own, SCORE_MAX)] } else { (0u64..).zip(&miners).map(honest).collect() };
+        let honest =
+            |(m, miner): (u64, &DeviceId)| (*miner, if *miner == own { 0 } else { honest_score(v, m) });
+        let scores =
+            if *id == cheat { vec![(own, SCORE_MAX)] } else { (0u64..).zip(&miners).map(honest).collect() };
         let signed = commit_scores(world, id, scores);
         world.evidence.push((*id, encode(&Evidence::Scores(signed))));
     }

@@ -61,7 +61,8 @@ fn better_answers_earn_more_and_the_largest_encodings_keep_their_limits() {
     assert!(cairn_types::encode(&Bonds { ppm: many }).len() <= Arena::LIMITS.memory);
     let scores = (0..=255).map(|n| (DeviceId([n; 32]), 1)).collect();
     let signature = cairn_crypto::Signature([0; 64]);
-    let largest = Scores { validator: DeviceId::default(), epoch: Epoch(0), scores, salt: [0; 32], signature };
+    let largest =
+        Scores { validator: DeviceId::default(), epoch: Epoch(0), scores, salt: [0; 32], signature };
     assert!(cairn_types::encode(&Evidence::Scores(largest)).len() <= Arena::LIMITS.evidence);
 }
 
@@ -77,7 +78,9 @@ fn a_dispute_is_upheld_only_against_a_signed_mismatch() {
         seed: world.seed,
     };
     let rule = |evidence| Arena::dispute(&params(), &context, &Claim { evidence }, None).unwrap();
-    let Evidence::Reveal(honest) = decode(&world.items_of(&accused)[0]).unwrap() else { panic!("a miner reveals") };
+    let Evidence::Reveal(honest) = decode(&world.items_of(&accused)[0]).unwrap() else {
+        panic!("a miner reveals")
+    };
     assert_eq!(rule(Evidence::Reveal(honest.clone())), Ruling::Dismissed);
     let other = MinerReveal { answer: b"better".to_vec(), ..honest };
     let signed = other.clone().sign(&world.network, &device_key(&accused));
