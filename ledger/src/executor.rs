@@ -118,7 +118,8 @@ fn execute(s: &mut State<'_>, sectors: &Sectors, tx: &Tx, proposer: AccountId) -
         Tx::Account(t, _) => act(s, sectors, t),
         Tx::Device(t, _) => post(s, sectors, t),
         Tx::Seat(t, _) => govern(s, sectors, t),
-    };
+    }
+    .and_then(|()| s.check_rows());
     let refused = match done {
         Ok(()) => None,
         // Devices and seats pay nothing, so a block has no room for what they ask in vain.

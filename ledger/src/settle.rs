@@ -59,7 +59,7 @@ pub struct Line {
 }
 
 /// A made settlement with all its leaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Settled {
     /// The record.
     pub settlement: Settlement,

@@ -13,6 +13,9 @@ use crate::dice::Dice;
 /// Longest input in bytes that the driver makes.
 const INPUT_MAX: usize = 4_096;
 
+/// The entry points of the cryptography room.
+pub use cairn_crypto::fuzz::TARGETS as CRYPTO_TARGETS;
+
 /// Entry points with their names. A target must return for any bytes; a panic is a finding.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("base.device_entry", |b| drop(decode_bounded::<DeviceEntry>(b, INPUT_MAX))),

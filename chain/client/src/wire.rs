@@ -64,8 +64,6 @@ pub struct SeatFacts {
 pub struct SectorFacts {
     /// Number.
     pub sector: u16,
-    /// Short name.
-    pub name: String,
     /// Rules version in force.
     pub version: u16,
 }

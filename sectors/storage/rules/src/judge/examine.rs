@@ -84,7 +84,7 @@ fn ppm(part: u32, of: u32) -> u32 {
 }
 
 pub(super) fn examine(h: &Holder<'_, '_>) -> Outcome {
-    let due = !h.duties.is_empty() || h.in_tree().next().is_some();
+    let due = h.due();
     let Some(committed) = commitment(&h.entry) else {
         return if due { Outcome::Silent { note: note::NO_COMMITMENT } } else { Outcome::Idle };
     };

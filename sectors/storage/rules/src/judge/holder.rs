@@ -90,6 +90,16 @@ impl<'c, 'a> Holder<'c, 'a> {
         lease.slots.get(usize::from(slot)).filter(|s| s.device == me).cloned()
     }
 
+    /// Something must be proven or held ready in this epoch. A slot that starts later asks nothing yet: the device may
+    /// have got it after the moment for its commitment.
+    pub fn due(&self) -> bool {
+        let begun = |id: &SlotId| {
+            let slot = self.leases.get(&id.0).and_then(Option::as_ref).and_then(|l| l.slots.get(usize::from(id.1)));
+            slot.is_some_and(|s| s.since <= self.c.epoch)
+        };
+        self.duties.iter().any(begun) || self.in_tree().next().is_some()
+    }
+
     pub fn slot_mut(&mut self, id: SlotId) -> Option<&mut Standing> {
         self.touched.insert(id);
         self.slots.get_mut(&id)

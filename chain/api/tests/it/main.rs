@@ -1,0 +1,3 @@
+//! Tests of the API with the real client against a real node.
+
+mod document;

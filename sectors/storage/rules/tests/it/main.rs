@@ -1,0 +1,9 @@
+//! The storage sector against the suite of all sectors, scenario by scenario, and under benign faults.
+
+mod attacks;
+mod benign;
+mod conformance;
+mod dispute;
+mod net;
+mod repair;
+mod scenarios;
