@@ -135,7 +135,8 @@ impl Daemon {
         if items.is_empty() {
             return Ok(false);
         }
-        let bundle = Bundle::sign(now.network, self.worker.sector(), epoch, self.device.id(), items, self.device.secret());
+        let (network, sector, device) = (now.network, self.worker.sector(), self.device.id());
+        let bundle = Bundle { network, sector, epoch, device, items }.sign(self.device.secret());
         let done = posted(self.device.bundle(epoch, bundle.encode()).await);
         self.worker.settled(epoch.minus(now.params.window_epochs)).await;
         done
