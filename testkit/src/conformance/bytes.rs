@@ -51,12 +51,15 @@ pub fn encodings_are_frozen<R: Rules>(sample: &dyn Sample<R>) {
     );
 }
 
+/// Feeds a door with bytes.
+type Knock = Box<dyn Fn(&[u8]) -> Result<(), Refusal>>;
+
 /// One decoder of foreign bytes, as the core reaches it.
 struct Door {
     name: &'static str,
     limit: usize,
     valid: Vec<Vec<u8>>,
-    knock: Box<dyn Fn(&[u8]) -> Result<(), Refusal>>,
+    knock: Knock,
 }
 
 fn all<T: BorshSerialize>(values: &[T]) -> Vec<Vec<u8>> {

@@ -1,5 +1,8 @@
 //! The conformance suite over the arena.
 
+// Helpers of tests are outside #[test] functions, where the lint's exception ends.
+#![allow(clippy::unwrap_used)]
+
 mod attacks;
 mod sample;
 
