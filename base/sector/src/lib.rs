@@ -6,12 +6,14 @@
 //!
 //! Authors implement the typed [`Rules`]; the core calls the erased [`AnyRules`] through [`Sectors`].
 
+mod cheat;
 mod context;
 mod erased;
 mod judgement;
 mod market;
 mod rules;
 
+pub use cheat::{Caught, Cheat};
 pub use context::{
     DeviceEntry, DeviceState, DisputeContext, EpochContext, EvidenceItem, EvidenceSource, LeaseEntry, Memory,
     RawContext, RawEvidence, RawItem, RawMemory, Registry, SaleEntry, Slot, SortKey,

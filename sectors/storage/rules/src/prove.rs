@@ -8,7 +8,7 @@ use cairn_crypto::merkle::MerkleError;
 use cairn_crypto::merkle::chunk::{self, ChunkProof};
 use cairn_crypto::merkle::sum::{self, SumProof, SumRoot, SumTree};
 use cairn_sector::Seed;
-use cairn_types::{DeviceId, Hash, LeaseId, NetworkId, encode};
+use cairn_types::{DeviceId, Epoch, Hash, LeaseId, NetworkId, encode};
 use std::collections::BTreeMap;
 
 use crate::tasks::{count, position};
@@ -83,6 +83,8 @@ pub struct Exam<'a> {
     pub network: NetworkId,
     /// The device.
     pub device: DeviceId,
+    /// The epoch.
+    pub epoch: Epoch,
     /// Seed of the epoch.
     pub seed: Seed,
     /// Governed numbers.
@@ -162,7 +164,7 @@ pub fn answer(exam: &Exam<'_>, tree: &OperatorTree, reader: &impl ChunkReader) -
     let total = exam.commitment.total;
     let one = |index| {
         let proof = prove(exam, tree, reader, position(&exam.seed, &exam.device, index, total));
-        Answer { index, body: proof.map_or(AnswerBody::Missing, |p| AnswerBody::Leaf(Box::new(p))) }
+        Answer { epoch: exam.epoch, index, body: proof.map_or(AnswerBody::Missing, |p| AnswerBody::Leaf(Box::new(p))) }
     };
     Some((0..count(exam.params, total, exam.suspect)).map(one).collect())
 }

@@ -6,10 +6,11 @@ mod memory;
 mod params;
 
 pub use evidence::{
-    Answer, AnswerBody, Challenge, Claim, CoSigned, Commitment, Confirmer, Defence, DisputeLeaf, Evidence,
-    Fragment, LeafProof, Receipt, Repaired, Revision, Signer, SignedReceipt,
+    Answer, AnswerBody, Challenge, Claim, CoSigned, Commitment, Confirmer, Defence, DisputeLeaf, Dropped,
+    Evidence, Fragment, LeafProof, Receipt, Repaired, Revision, SignedReceipt, Signer,
 };
 pub use market::{Kind, Offer, Order};
+pub(crate) use memory::read_slot_key;
 pub use memory::{Cap, DeviceRecord, Memory, Standing, device_key, slot_key, slots_prefix};
 pub use params::Params;
 

@@ -5,7 +5,7 @@ use cairn_crypto::hash::blake3_derive;
 use cairn_crypto::keys::Signature;
 use cairn_crypto::merkle::chunk::{ChunkProof, chunk_count};
 use cairn_crypto::merkle::sum::{SumProof, SumRoot};
-use cairn_types::{DeviceId, Hash, LeaseId, NetworkId, encode};
+use cairn_types::{DeviceId, Epoch, Hash, LeaseId, NetworkId, encode};
 
 /// A fragment as a slot's tree names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -151,6 +151,9 @@ pub struct LeafProof {
 /// Answer to one challenge.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Answer {
+    /// The epoch whose challenge it answers; answers to others are passed over, so that a late or restored bundle
+    /// is never taken for a forgery.
+    pub epoch: Epoch,
     /// Number of the task.
     pub index: u32,
     /// The chunk, or the admission that it is gone.
@@ -190,6 +193,21 @@ pub enum Confirmer {
     Agent(DeviceId),
 }
 
+/// A device takes a slot out of its tree: every revision up to the one named. Signed by the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Dropped {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The slot.
+    pub slot: u16,
+    /// Generation of the last revision dropped.
+    pub generation: u32,
+    /// Fence of the last revision dropped.
+    pub fence: u64,
+    /// Sequence number of the last revision dropped.
+    pub seq: u64,
+}
+
 /// One item of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Evidence {
@@ -199,12 +217,7 @@ pub enum Evidence {
     /// KiB served.
     Receipt(SignedReceipt),
     /// The device no longer holds this slot (it ended, moved on, or was lost).
-    Dropped {
-        /// The lease.
-        lease: LeaseId,
-        /// The slot.
-        slot: u16,
-    },
+    Dropped(Dropped),
     /// Answer to a challenge.
     Answer(Answer),
     /// A rebuilt slot, brought by anybody.
