@@ -20,6 +20,7 @@ pub mod pack;
 pub mod pad;
 pub mod segment;
 pub mod stream;
+pub mod wire;
 
 pub use erasure::Profile;
 pub use error::CodecError;

@@ -1,0 +1,4 @@
+//! Repair.
+/// Placeholder.
+#[derive(Debug)]
+pub struct RepairAgent;
