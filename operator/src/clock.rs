@@ -43,7 +43,8 @@ impl Clock {
         tokio::spawn(async move {
             let mut params: Option<(NetworkId, Arc<ChainParams>)> = None;
             while !tx.is_closed() {
-                match look(&client, &mut params, tx.borrow().clone()).await {
+                let before = tx.borrow().clone();
+                match look(&client, &mut params, before).await {
                     Ok(now) => {
                         tx.send_if_modified(|old| {
                             let changed = old.as_ref() != Some(&now);

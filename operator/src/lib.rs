@@ -12,5 +12,5 @@ mod worker;
 pub use clock::{Clock, Now};
 pub use daemon::{Daemon, DaemonStatus};
 pub use doctor::{Finding, Level, examine};
-pub use storage::{ChainLeases, StorageWorker};
+pub use storage::{ChainLeases, StorageWorker, repairs};
 pub use worker::{Worker, WorkerError};
