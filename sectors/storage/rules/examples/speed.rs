@@ -4,7 +4,9 @@
 use cairn_crypto::merkle::chunk::{ChunkProof, Outboard, group_range, prove_chunk};
 use cairn_crypto::merkle::sum::SumProof;
 use cairn_sector::Seed;
-use cairn_storage_rules::prove::{ChunkReader, Exam, OperatorTree, answer, locate_fragment, slot_tree, verify_leaf};
+use cairn_storage_rules::prove::{
+    ChunkReader, Exam, OperatorTree, answer, locate_fragment, slot_tree, verify_leaf,
+};
 use cairn_storage_rules::tasks::position;
 use cairn_storage_rules::types::{AnswerBody, Fragment, Params, Revision};
 use cairn_types::{DeviceId, Epoch, LeaseId, NetworkId, encode};
@@ -61,7 +63,14 @@ fn measure(slots: u64, same: &Same) -> Option<()> {
         let started = Instant::now();
         for a in &answers {
             let AnswerBody::Leaf(leaf) = &a.body else { return None };
-            verify_leaf(&network, &device, &commitment, position(&seed, &device, a.index, commitment.total), leaf).ok()?;
+            verify_leaf(
+                &network,
+                &device,
+                &commitment,
+                position(&seed, &device, a.index, commitment.total),
+                leaf,
+            )
+            .ok()?;
         }
         let took = started.elapsed();
         best = Some(best.map_or(took, |b: std::time::Duration| b.min(took)));

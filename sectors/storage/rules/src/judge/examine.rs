@@ -134,7 +134,10 @@ fn verify(h: &Holder<'_, '_>, committed: &SumRoot, k: u32) -> Outcome {
         (Some(evidence), _) => {
             let share = ppm(forged + missing, k).saturating_mul(h.c.params.severity_factor);
             let severity_ppm = share.clamp(LEAST_FORGERY_PPM, WHOLE);
-            Outcome::Forged { fault: Fault { code: FORGED_ANSWER, severity_ppm, evidence }, misses: forged + missing }
+            Outcome::Forged {
+                fault: Fault { code: FORGED_ANSWER, severity_ppm, evidence },
+                misses: forged + missing,
+            }
         }
     }
 }

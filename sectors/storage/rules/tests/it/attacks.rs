@@ -11,7 +11,12 @@ use cairn_types::{DeviceId, decode};
 
 use crate::net::*;
 
-fn with(name: &'static str, after: u64, epochs: u64, apply: fn(&mut World, &World, &mut Dice) -> Vec<DeviceId>) -> Attack {
+fn with(
+    name: &'static str,
+    after: u64,
+    epochs: u64,
+    apply: fn(&mut World, &World, &mut Dice) -> Vec<DeviceId>,
+) -> Attack {
     Attack { name, after, epochs, apply }
 }
 
@@ -65,7 +70,9 @@ fn stale_proof(w: &mut World, before: &World, dice: &mut Dice) -> Vec<DeviceId> 
 
 fn others_proof(w: &mut World, dice: &mut Dice) -> Vec<DeviceId> {
     let Some((device, _)) = one(w, dice) else { return vec![] };
-    let Some((other, disk)) = (0..50).find_map(|_| one(w, dice).filter(|(d, _)| *d != device)) else { return vec![] };
+    let Some((other, disk)) = (0..50).find_map(|_| one(w, dice).filter(|(d, _)| *d != device)) else {
+        return vec![];
+    };
     assert_ne!(other, device);
     let answers = disk.answers(w, false).unwrap();
     post(w, &device, answers);
@@ -210,7 +217,8 @@ fn framed(w: &mut World, dice: &mut Dice) -> Vec<DeviceId> {
         let garbage = Held::new(Revision { seq: 500, ..held.revision }, vec![vec![1; 9000]]);
         let signed = garbage.revision.sign_as_customer(&lease_key(&held.revision.lease));
         submit(w, &stranger, &Evidence::Revision(signed));
-        let drop = Dropped { lease: held.revision.lease, slot: held.revision.slot, generation: 9, fence: 9, seq: 9 };
+        let drop =
+            Dropped { lease: held.revision.lease, slot: held.revision.slot, generation: 9, fence: 9, seq: 9 };
         submit(w, &stranger, &Evidence::Dropped(drop));
         assert!(locate_fragment(&garbage.fragments, &garbage.tree, 0).is_some());
     }

@@ -13,7 +13,10 @@ use crate::net::*;
 pub fn own() -> Vec<Benign> {
     vec![
         Benign { name: "a disk lost chunks", apply: |w, _, d, dice| bad_disk(&USUAL, w, d, dice) },
-        Benign { name: "restored before it answered", apply: |w, b, d, _| restored_before_answer(&USUAL, w, b, d) },
+        Benign {
+            name: "restored before it answered",
+            apply: |w, b, d, _| restored_before_answer(&USUAL, w, b, d),
+        },
         Benign { name: "old answers under an old digest", apply: |w, b, d, _| old_digest(&USUAL, w, b, d) },
         Benign { name: "answers as a suspect", apply: |w, _, d, _| as_suspect(&USUAL, w, d) },
         Benign { name: "committed one revision early", apply: |w, _, d, _| early(&USUAL, w, d) },
@@ -100,34 +103,46 @@ fn befall(shape: &Shape, w: &mut World, before: &World, d: &DeviceId, dice: &mut
 const LIGHT: Shape =
     Shape { devices: 40, leases: 20, slots: 2, fragments: 2, len: 1500, floor: 8, suspect_factor: 2 };
 
+/// Operator-epochs, those with bad luck, rows with at-rest pay.
+type Counts = [u64; 3];
+
+/// One network over ten epochs; in each a third of the devices has bad luck.
+fn network(seed: u64) -> Counts {
+    let mut counts = [0; 3];
+    let mut dice = Dice::new(seed);
+    let mut memory = MapMemory::default();
+    let mut before = honest(&LIGHT, seed, Epoch(0), memory.clone());
+    for epoch in 0..10 {
+        let clean = honest(&LIGHT, seed, Epoch(epoch), memory.clone());
+        let mut w = clean.clone();
+        for n in 0..LIGHT.devices {
+            if dice.chance(350_000) {
+                befall(&LIGHT, &mut w, &before, &device_id(seed, n), &mut dice);
+                counts[1] += 1;
+            }
+        }
+        let j = settle(&w, &mut memory);
+        let fault = j.rows.iter().find(|r| r.fault.is_some());
+        assert!(fault.is_none(), "seed {seed}, epoch {epoch}: {fault:?}");
+        counts[0] += LIGHT.devices;
+        counts[2] += u64::try_from(j.rows.iter().filter(|r| r.units.0[AT_REST] > 0).count()).unwrap();
+        before = clean;
+    }
+    counts
+}
+
 #[test]
 fn a_hundred_thousand_operator_epochs_of_bad_luck_hold_no_fault() {
-    let (mut epochs, mut paid, mut bad) = (0u64, 0u64, 0u64);
-    let mut seed = 0;
-    while epochs < 100_000 {
-        seed += 1;
-        let mut dice = Dice::new(seed);
-        let mut memory = MapMemory::default();
-        let mut before = honest(&LIGHT, seed, Epoch(0), memory.clone());
-        for epoch in 0..10 {
-            let clean = honest(&LIGHT, seed, Epoch(epoch), memory.clone());
-            let mut w = clean.clone();
-            for n in 0..LIGHT.devices {
-                if dice.chance(350_000) {
-                    befall(&LIGHT, &mut w, &before, &device_id(seed, n), &mut dice);
-                    bad += 1;
-                }
-            }
-            let j = settle(&w, &mut memory);
-            let fault = j.rows.iter().find(|r| r.fault.is_some());
-            assert!(fault.is_none(), "seed {seed}, epoch {epoch}: {fault:?}");
-            paid += u64::try_from(j.rows.iter().filter(|r| r.units.0[AT_REST] > 0).count()).unwrap();
-            epochs += LIGHT.devices;
-            before = clean;
-        }
-    }
+    let half = |from: u64| std::thread::spawn(move || (from..from + 125).map(network).collect::<Vec<_>>());
+    let halves = [half(0), half(125)].map(|t| t.join().expect("no fault was found"));
+    let sum = |k: usize| halves.iter().flatten().map(|c| c[k]).sum::<u64>();
+    let (epochs, bad, paid) = (sum(0), sum(1), sum(2));
+    assert_eq!(epochs, 100_000);
     assert!(bad > 30_000, "{bad}");
-    assert!(paid > 50_000, "of {epochs} operator-epochs only {paid} were paid: the harness would prove nothing");
+    assert!(
+        paid > 50_000,
+        "of {epochs} operator-epochs only {paid} were paid: the harness would prove nothing"
+    );
 }
 
 #[test]

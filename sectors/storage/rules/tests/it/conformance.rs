@@ -69,7 +69,7 @@ impl Sample<Storage> for Network {
                     fragment: proof.fragment,
                     chunk: proof.chunk.clone(),
                 })),
-                Defence::Superseded(held.signed()),
+                Defence::Superseded(Box::new(held.signed())),
             ],
         }
     }

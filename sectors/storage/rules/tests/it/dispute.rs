@@ -70,10 +70,14 @@ fn a_later_revision_of_the_customer_is_an_answer_and_nobody_elses_is() {
     let c = case();
     let key = lease_key(&c.held.revision.lease);
     let later = Revision { seq: 90, tree: Default::default(), ..c.held.revision };
-    let answer = |s| c.rule(Some(&Defence::Superseded(s))).unwrap();
+    let answer = |s| c.rule(Some(&Defence::Superseded(Box::new(s)))).unwrap();
     assert_eq!(answer(later.sign_as_customer(&key)), Ruling::Dismissed);
     assert_eq!(answer(c.held.revision.sign_as_customer(&key)), Ruling::Pending, "not later");
-    assert_eq!(answer(later.sign_as_customer(&device_key(&later.device))), Ruling::Pending, "not the customer");
+    assert_eq!(
+        answer(later.sign_as_customer(&device_key(&later.device))),
+        Ruling::Pending,
+        "not the customer"
+    );
     let agent = c.context.lease.as_ref().unwrap().helpers[0];
     assert_eq!(answer(later.sign_as_agent(agent, &device_key(&agent))), Ruling::Pending, "an agent");
     let other = Revision { slot: later.slot + 1, ..later };

@@ -1,5 +1,7 @@
 //! The storage sector against the suite of all sectors, scenario by scenario, and under benign faults.
 
+#![allow(clippy::unwrap_used)]
+
 mod attacks;
 mod benign;
 mod conformance;

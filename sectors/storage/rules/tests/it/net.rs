@@ -4,7 +4,9 @@ use cairn_crypto::merkle::chunk::{ChunkProof, Outboard, group_range, prove_chunk
 use cairn_crypto::merkle::sum::{SumProof, SumTree};
 use cairn_sector::{Erased, RawJudgement, RawMemory, Registry, Row, Rules};
 use cairn_storage_rules::Storage;
-use cairn_storage_rules::prove::{ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree};
+use cairn_storage_rules::prove::{
+    ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree,
+};
 use cairn_storage_rules::types::*;
 use cairn_testkit::world::{self, MapMemory, World, account_id, device_id, device_key, lease_key};
 use cairn_types::{DeviceId, DutyId, Epoch, Hash, LeaseId, Rate, encode};
@@ -25,7 +27,8 @@ pub struct Shape {
     pub suspect_factor: u32,
 }
 
-pub const USUAL: Shape = Shape { devices: 6, leases: 3, slots: 4, fragments: 2, len: 30_000, floor: 20, suspect_factor: 16 };
+pub const USUAL: Shape =
+    Shape { devices: 6, leases: 3, slots: 4, fragments: 2, len: 30_000, floor: 20, suspect_factor: 16 };
 /// Chunks reserved on each slot.
 pub const RESERVE: u64 = 512;
 /// KiB served on each slot and epoch.
@@ -73,13 +76,24 @@ pub fn empty(shape: &Shape, seed: u64, epoch: Epoch, memory: MapMemory) -> World
     let admission = Storage::admit(&p, &offer()).unwrap();
     for n in 0..shape.devices + 2 {
         let account = account_id(seed, n);
-        w.registry.add_device(world::device(Storage::ID, device_id(seed, n), account, encode(&offer()), &admission));
+        w.registry.add_device(world::device(
+            Storage::ID,
+            device_id(seed, n),
+            account,
+            encode(&offer()),
+            &admission,
+        ));
     }
     for n in 0..shape.leases {
         let on: Vec<_> =
             (0..u64::from(shape.slots)).map(|s| device_id(seed, (n * 2 + s) % shape.devices)).collect();
-        let mut lease =
-            world::lease(Storage::ID, lease_id(seed, n), account_id(seed, 1000 + n), encode(&order(shape.slots)), &on);
+        let mut lease = world::lease(
+            Storage::ID,
+            lease_id(seed, n),
+            account_id(seed, 1000 + n),
+            encode(&order(shape.slots)),
+            &on,
+        );
         lease.helpers = agents(shape, seed).to_vec();
         w.registry.add_lease(lease);
     }
@@ -112,14 +126,17 @@ pub struct Held {
 
 impl Held {
     pub fn new(revision: Revision, bytes: Vec<Vec<u8>>) -> Self {
-        let data: Vec<_> = bytes.into_iter().map(|b| (Outboard::of(&b).unwrap(), b)).map(|(o, b)| (b, o)).collect();
+        let data: Vec<_> =
+            bytes.into_iter().map(|b| (Outboard::of(&b).unwrap(), b)).map(|(o, b)| (b, o)).collect();
         let fragments: Vec<_> =
             data.iter().map(|(_, o)| Fragment { root: o.root(), len: o.fragment_len() }).collect();
         let tree = slot_tree(&fragments).unwrap();
         Self { revision: Revision { tree: tree.root(), ..revision }, data, fragments, tree }
     }
     pub fn signed(&self) -> CoSigned {
-        self.revision.sign_as_customer(&lease_key(&self.revision.lease)).accept(&device_key(&self.revision.device))
+        self.revision
+            .sign_as_customer(&lease_key(&self.revision.lease))
+            .accept(&device_key(&self.revision.device))
     }
 }
 
@@ -230,7 +247,14 @@ impl Disk {
 }
 
 pub fn receipt(w: &World, r: &Revision, served_kib: u64) -> Receipt {
-    Receipt { network: w.network, lease: r.lease, slot: r.slot, generation: r.generation, device: r.device, served_kib }
+    Receipt {
+        network: w.network,
+        lease: r.lease,
+        slot: r.slot,
+        generation: r.generation,
+        device: r.device,
+        served_kib,
+    }
 }
 
 pub fn standing(memory: &MapMemory, device: &DeviceId, id: SlotId) -> Option<Standing> {

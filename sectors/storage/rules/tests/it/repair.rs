@@ -18,9 +18,11 @@ pub fn rebuild(w: &mut World, dice: &mut Dice, agent: DeviceId) -> Option<(Devic
     let slot = u16::try_from(dice.below(lease.slots.len())).ok()?;
     let n = usize::from(slot);
     let lost_by = lease.slots[n].device;
-    let spare = w.registry.ids().into_iter().find(|d| {
-        !lease.helpers.contains(d) && lease.slots.iter().all(|s| s.device != *d)
-    })?;
+    let spare = w
+        .registry
+        .ids()
+        .into_iter()
+        .find(|d| !lease.helpers.contains(d) && lease.slots.iter().all(|s| s.device != *d))?;
     let lost = standing(&w.memory, &lost_by, (lease.id, slot))?;
     (lease.slots[n].device, lease.slots[n].lost_by, lease.slots[n].generation) = (spare, Some(lost_by), 1);
     w.registry.add_lease(lease.clone());
@@ -86,7 +88,8 @@ fn a_confirmed_repair_is_paid_once_from_the_losers_bond() {
         submit(&mut w, &agent, &e);
         submit(&mut w, &other, &e);
         let j = settle(&w, &mut memory);
-        let paid: Vec<_> = rows_of(&j, &agent).iter().map(|r| (r.units.0[REBUILT], r.source, r.note)).collect();
+        let paid: Vec<_> =
+            rows_of(&j, &agent).iter().map(|r| (r.units.0[REBUILT], r.source, r.note)).collect();
         assert_eq!(paid, [(repair.revision.tree.total, Source::Bond { of: lost_by }, note::REBUILT)]);
         // The new holder is paid for what it holds.
         let id = (repair.revision.lease, repair.revision.slot);

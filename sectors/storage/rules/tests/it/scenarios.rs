@@ -120,7 +120,11 @@ fn one_bad_chunk_costs_an_epoch_and_a_second_time_a_repair() {
     post(&mut w, &device, answers);
     let j = settle(&w, &mut memory);
     // 3 x 1/320, rounded up.
-    assert!(rows_of(&j, &device).iter().all(|r| r.next == Next::Repair { ppm: 9375 }), "{:?}", rows_of(&j, &device));
+    assert!(
+        rows_of(&j, &device).iter().all(|r| r.next == Next::Repair { ppm: 9375 }),
+        "{:?}",
+        rows_of(&j, &device)
+    );
 }
 
 #[test]
@@ -129,7 +133,11 @@ fn many_missing_chunks_are_repaired_at_once() {
     disk.lose(|_| true);
     let answers = disk.answers(&w, false).unwrap();
     post(&mut w, &device, answers);
-    assert!(rows_of(&judge(&w), &device).iter().all(|r| r.next == Next::Repair { ppm: 1_000_000 } && r.fault.is_none()));
+    assert!(
+        rows_of(&judge(&w), &device)
+            .iter()
+            .all(|r| r.next == Next::Repair { ppm: 1_000_000 } && r.fault.is_none())
+    );
 }
 
 #[test]
@@ -189,7 +197,11 @@ fn a_strangers_decrease_limits_the_charge_but_not_the_tree() {
     let mut memory = w.memory.clone();
     let j = settle(&w, &mut memory);
     let r = row(&j, &device, *id);
-    assert_eq!((r.units.0[AT_REST], r.note), (3 * 3600, note::PAID), "the device proved its tree and is paid");
+    assert_eq!(
+        (r.units.0[AT_REST], r.note),
+        (3 * 3600, note::PAID),
+        "the device proved its tree and is paid"
+    );
     // A revision between the two cannot lift the cap.
     let mut next = honest(&USUAL, SEED, Epoch(4), memory.clone());
     assert_eq!(row(&settle(&next, &mut memory), &device, *id).units.0[AT_REST], 3 * 3600);
@@ -226,7 +238,10 @@ fn a_raised_fence_stops_new_charges_of_the_older_machine_but_harms_no_device() {
     }
     let before = standing(&w.memory, &device, *disk.slots.keys().next().unwrap()).unwrap();
     let (id, held) = disk.slots.first_key_value().unwrap();
-    assert!(held.revision.tree.total > before.charged, "the third epoch brings an increase under the old fence");
+    assert!(
+        held.revision.tree.total > before.charged,
+        "the third epoch brings an increase under the old fence"
+    );
     let r = row(&judge(&w), &device, *id);
     assert_eq!((r.units.0[AT_REST], r.note), (before.charged * 3600, note::PAID));
 }
@@ -252,7 +267,11 @@ fn never_more_is_paid_than_reserved_or_admitted() {
 fn an_empty_lease_pays_the_reserve_at_its_own_rate() {
     let mut w = empty(&USUAL, SEED, Epoch(0), MapMemory::default());
     let device = device_id(SEED, 0);
-    commit(&mut w, &device, Disk { device, slots: Default::default(), lost: Default::default() }.tree().commitment());
+    commit(
+        &mut w,
+        &device,
+        Disk { device, slots: Default::default(), lost: Default::default() }.tree().commitment(),
+    );
     assert!(rows_of(&judge(&w), &device).iter().all(|r| r.units == Units([0, 0, 0, RESERVE * 3600])));
     let q = market::quote(&params(&USUAL), &offer(), &order(4)).unwrap();
     assert_eq!(q.rates, [Rate(592), Rate(7_000_000_000), Rate(10_240_000_000), Rate(59)]);
