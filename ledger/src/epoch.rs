@@ -153,7 +153,7 @@ fn refill(s: &mut State<'_>, sectors: &Sectors, lease: cairn_types::LeaseId, slo
     let still = row.is_some_and(|l| {
         l.entry.closing.is_none() && l.entry.slots.get(usize::from(slot)).is_some_and(crate::tables::vacant)
     });
-    if still { market::reassign(s, sectors, lease, slot, false) } else { Ok(()) }
+    if still { market::reassign(s, sectors, lease, slot) } else { Ok(()) }
 }
 
 /// A sector's epoch that nobody decided in time is void: no charge, no slash, records carry over.

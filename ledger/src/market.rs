@@ -402,8 +402,8 @@ pub fn release_slots(s: &mut State<'_>, row: &LeaseRow) -> Run<()> {
     Ok(())
 }
 
-/// Gives a slot to another device, or leaves it vacant until one is found. `lost`: its bond pays for the rebuild.
-pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16, lost: bool) -> Run<()> {
+/// Gives a slot to another device, or leaves it vacant until one is found.
+pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16) -> Run<()> {
     let Some(before) = s.get::<Leases>(&id)? else { return Ok(()) };
     let Some(old) = before.entry.slots.get(usize::from(index)).cloned() else { return Ok(()) };
     if before.refunded.is_some() {
@@ -430,7 +430,8 @@ pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16, l
     let pool = candidates(s, sectors, &wanted)?;
     let found = choose(pool, 1, before.demand.max_per_domain, &taken).into_iter().next();
     let from = old.device;
-    let lost_by = if vacant(&old) { old.lost_by } else { lost.then_some(from) };
+    // Agents rebuild whatever the reason was; only a loss has a locked bond to pay them from.
+    let lost_by = if vacant(&old) { old.lost_by } else { Some(from) };
     let mut row = before.clone();
     let next = match &found {
         Some(x) => slot(x, c.epoch.plus(1), lost_by, old.generation + 1),
@@ -457,7 +458,7 @@ pub fn legal_notice(s: &mut State<'_>, sectors: &Sectors, who: AccountId, id: Le
     let row = s.need::<Leases>(&id, unknown_lease())?;
     let holder = row.entry.slots.get(usize::from(index)).map(|x| x.device).unwrap_or_default();
     crate::registry::own_device(s, &who, &holder)?;
-    reassign(s, sectors, id, index, false)
+    reassign(s, sectors, id, index)
 }
 
 /// Takes a device off the market if its bond no longer suffices, and lowers its reputation.

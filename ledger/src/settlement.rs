@@ -291,13 +291,13 @@ fn apply_outcome(s: &mut State<'_>, sectors: &Sectors, epoch: Epoch, sector: Sec
             let free = s.get::<Devices>(device)?.map(|d| d.bond).unwrap_or_default();
             lock(s, device, sector, epoch, (*cost).min(free), LockCause::Loss, None)?;
             market::punish(s, device, 100_000)?;
-            market::reassign(s, sectors, *lease, *slot, true)
+            market::reassign(s, sectors, *lease, *slot)
         }
         Outcome::Reassign { lease, slot, device } => {
             if !holds(s, lease, *slot, device)? {
                 return Ok(());
             }
-            market::reassign(s, sectors, *lease, *slot, false)
+            market::reassign(s, sectors, *lease, *slot)
         }
         Outcome::Done { lease } => finish_lease(s, lease),
         Outcome::Pay { of, to, amount } => pay_from_bond(s, of, to, *amount),

@@ -9,6 +9,7 @@ use cairn_sector::{DeviceEntry, LeaseEntry, Rules, Seed};
 use cairn_storage_node::repair::Job;
 use cairn_storage_node::{ChainView, Duties, RepairAgent, Store};
 use cairn_storage_rules::Storage;
+use cairn_storage_rules::prove::OperatorTree;
 use cairn_storage_rules::types::{AnswerBody, Commitment, Params};
 use cairn_types::{DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, encode};
 use futures::StreamExt;
@@ -111,7 +112,10 @@ impl Worker for StorageWorker {
     }
 
     async fn commitment(&self, epoch: Epoch) -> Result<Option<Vec<u8>>, WorkerError> {
-        Ok(self.duties.commitment(epoch).await.map_err(failed)?.map(|c| encode(&c)))
+        // Whoever holds nothing yet says so: silence would count against a device that has slots.
+        let nothing = || OperatorTree::build([]).map(|t| t.commitment()).map_err(failed);
+        let made = self.duties.commitment(epoch).await.map_err(failed)?;
+        Ok(Some(encode(&made.map_or_else(nothing, Ok)?)))
     }
 
     async fn answers(&self, epoch: Epoch, seed: Seed) -> Result<Option<Hash>, WorkerError> {
