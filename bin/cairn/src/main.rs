@@ -5,6 +5,7 @@ mod audit;
 mod devnet;
 mod operator;
 mod output;
+mod port;
 mod s3;
 mod status;
 mod storage;

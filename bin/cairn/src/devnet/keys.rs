@@ -4,7 +4,12 @@ use cairn_crypto::authority::Authority;
 use cairn_crypto::bls::BlsSecret;
 use cairn_crypto::hash::sha256;
 use cairn_crypto::keys::SecretKey;
+use cairn_crypto::phrase::{Phrase, PhraseError};
 use cairn_types::AccountId;
+use zeroize::Zeroizing;
+
+/// Label under which a recovery phrase gives the root of all storage keys.
+pub const STORAGE_ROOT: &str = "cairn/storage/root/0";
 
 /// All keys of a devnet.
 #[derive(Clone)]
@@ -52,5 +57,19 @@ impl Keys {
     pub fn s3(&self) -> (String, String) {
         let id = hex::encode(self.bytes("s3/id")).to_uppercase();
         (format!("CAIRN{}", &id[..15]), hex::encode(self.bytes("s3/secret"))[..40].to_owned())
+    }
+
+    /// The customer's recovery phrase.
+    pub fn phrase(&self) -> Result<String, PhraseError> {
+        Ok(self.recovery()?.words().to_string())
+    }
+
+    /// Root of the customer's storage keys.
+    pub fn storage_root(&self) -> Result<Zeroizing<[u8; 32]>, PhraseError> {
+        Ok(self.recovery()?.derive32(STORAGE_ROOT))
+    }
+
+    fn recovery(&self) -> Result<Phrase, PhraseError> {
+        Phrase::from_entropy(&self.bytes("customer/phrase"))
     }
 }
