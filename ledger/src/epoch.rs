@@ -19,10 +19,14 @@ pub const DUE_PER_BLOCK: u32 = 64;
 
 /// Everything that happens before the transactions of a block:
 /// 1. height and epoch advance; 2. at the first height of an epoch the lock; 3. due work, oldest first.
-pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
+///
+/// `block` is the height of the block in its fork. An imported network starts again at block 1, while its own heights
+/// (deadlines, epochs, due work) go on where the fork before ended.
+pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, block: Height) -> Run<()> {
     let mut c = chain(s)?;
+    let height = block.plus(c.origin.0);
     c.height = height;
-    let since = height.0.saturating_sub(c.origin.0).saturating_sub(1);
+    let since = height.0.saturating_sub(1);
     let epoch = Epoch(since / c.params.epoch_blocks);
     let starts = since % c.params.epoch_blocks == 0;
     c.epoch = epoch;

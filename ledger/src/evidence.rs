@@ -88,13 +88,15 @@ pub fn bundle(s: &mut State<'_>, id: DeviceId, epoch: Epoch, hash: Hash, size: u
 }
 
 /// A seat certifies that it holds bundles. Devices without a bundle, of another sector or certified already are
-/// passed over, so that one slip does not void a batch.
+/// passed over, so that one slip does not void a batch; a batch with nothing new is refused, so that a recorded one
+/// cannot fill blocks.
 pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &[DeviceId]) -> Run<()> {
     within(s, epoch.plus(1), |_| 0, |p| p.certify_blocks)?;
     if devices.len() > CERTIFICATE_LIMIT || !devices.windows(2).all(|w| w[0] < w[1]) {
         return Err(Refusal::new("certificate.shape", "devices must ascend, at most 256", "split the batch").into());
     }
     let mut se = sector_epoch_or_new(s, epoch, sector)?;
+    let mut fresh = 0u32;
     for id in devices {
         let Some(mut row) = s.get::<Postings>(&(epoch, *id))? else { continue };
         let Some((hash, _)) = row.bundle else { continue };
@@ -106,6 +108,10 @@ pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &
         s.put::<Postings>(&(epoch, *id), &row);
         digest_posting(&mut se.evidence, "bundle", id, hash.as_ref());
         se.bundles = se.bundles.saturating_add(1);
+        fresh += 1;
+    }
+    if fresh == 0 {
+        return Err(Refusal::new("certificate.nothing", "no bundle here is new", "certify what was posted since").into());
     }
     let bundles = se.bundles;
     s.put::<SectorEpochs>(&(epoch, sector), &se);

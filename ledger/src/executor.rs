@@ -118,9 +118,12 @@ fn execute(s: &mut State<'_>, sectors: &Sectors, tx: &Tx, proposer: AccountId) -
         Tx::Account(t, _) => act(s, sectors, t),
         Tx::Device(t, _) => post(s, sectors, t),
         Tx::Seat(t, _) => govern(s, sectors, t),
-    };
+    }
+    .and_then(|()| s.check_rows());
     let refused = match done {
         Ok(()) => None,
+        // Devices and seats pay nothing, so a block has no room for what they ask in vain.
+        Err(Stop::Refused(r)) if !matches!(tx, Tx::Account(..)) => return Err(r.into()),
         Err(Stop::Refused(r)) => {
             s.forget();
             fee = take_fee(s, tx, proposer)?;
@@ -134,7 +137,8 @@ fn execute(s: &mut State<'_>, sectors: &Sectors, tx: &Tx, proposer: AccountId) -
     Ok(Receipt { tx: tx.id(), fee, refused, from, until })
 }
 
-/// Fees are kept even if the action is refused, so that refusals cannot be had for free.
+/// Fees are kept even if the action is refused, so that refusals cannot be had for free. What devices and seats post
+/// is free, and no part of a block unless it succeeds.
 fn take_fee(s: &mut State<'_>, tx: &Tx, proposer: AccountId) -> Run<Amount> {
     match tx {
         Tx::Account(t, _) => charge(s, t, fee_of(&chain(s)?.params, tx), proposer),
@@ -314,8 +318,7 @@ pub struct BlockDone {
 }
 
 impl BlockRun {
-    /// A block at `height` with these transactions. The caller has done phase 1 for all of them in `Mode::Build`;
-    /// in `Mode::Check` it is done here unless `verified`.
+    /// The block at `height` of its fork with these transactions, for which the caller has done phase 1.
     pub fn new(
         sectors: Sectors,
         height: Height,
@@ -403,7 +406,16 @@ impl BlockRun {
                 }
                 Err(stop) => return Err(stop),
             }
-            self.receipts.push(execute(s, sectors, tx, self.proposer)?);
+            match execute(s, sectors, tx, self.proposer) {
+                Ok(receipt) => self.receipts.push(receipt),
+                Err(Stop::Refused(r)) if self.mode == Mode::Build => {
+                    s.forget();
+                    self.dropped.push((tx.id(), r));
+                    self.next += 1;
+                    continue;
+                }
+                Err(stop) => return Err(stop),
+            }
             self.kept.push(tx.clone());
             self.size += size;
             self.next += 1;

@@ -59,7 +59,7 @@ pub struct Line {
 }
 
 /// A made settlement with all its leaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Settled {
     /// The record.
     pub settlement: Settlement,
@@ -80,18 +80,23 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Outcomes in transaction-sized chunks with their Merkle paths: (number of the first, outcomes, path).
+    /// See [`outcome_chunks`].
     pub fn chunks(&self) -> Vec<(u32, Vec<Outcome>, rows::RowProof)> {
-        let leaves: Vec<Vec<u8>> = self.outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk).collect();
-        let tree = rows::RowTree::new(&leaves);
-        (0u64..)
-            .zip(self.outcomes.chunks(OUTCOMES_PER_CHUNK))
-            .filter_map(|(i, c)| {
-                let from = u32::try_from(i).ok()?.checked_mul(u32::try_from(OUTCOMES_PER_CHUNK).ok()?)?;
-                Some((from, c.to_vec(), tree.prove(i).ok()?))
-            })
-            .collect()
+        outcome_chunks(&self.outcomes)
     }
+}
+
+/// Outcomes in transaction-sized chunks with their Merkle paths: (number of the first, outcomes, path).
+pub fn outcome_chunks(outcomes: &[Outcome]) -> Vec<(u32, Vec<Outcome>, rows::RowProof)> {
+    let leaves: Vec<Vec<u8>> = outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk).collect();
+    let tree = rows::RowTree::new(&leaves);
+    (0u64..)
+        .zip(outcomes.chunks(OUTCOMES_PER_CHUNK))
+        .filter_map(|(i, c)| {
+            let from = u32::try_from(i).ok()?.checked_mul(u32::try_from(OUTCOMES_PER_CHUNK).ok()?)?;
+            Some((from, c.to_vec(), tree.prove(i).ok()?))
+        })
+        .collect()
 }
 
 /// Cumulative work and charge of one holder of one slot.
@@ -335,6 +340,7 @@ impl<'a> Work<'a> {
         );
         let charged: Credits = self.lines.iter().map(|l| l.charged).sum();
         let settlement = Settlement {
+            network: x.network,
             sector: x.sector,
             version: x.terms.version,
             epoch: x.epoch,

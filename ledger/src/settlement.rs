@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::merkle::rows;
 use cairn_sector::{Sectors, Seed};
 use cairn_types::{
-    AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, Price, Refusal, SectorId, encode, ppm_of,
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, NetworkId, Price, Refusal, SectorId, encode, ppm_of,
 };
 
 use crate::bank::{CreditPot, Pot, chain, money, pay, pay_credits};
@@ -24,6 +24,8 @@ pub const OUTCOMES_PER_CHUNK: usize = 16;
 /// The judged epoch of one sector. Its digest is what an auditor trusts and what a pack is verified against.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Settlement {
+    /// Network.
+    pub network: NetworkId,
     /// Sector.
     pub sector: SectorId,
     /// Rules version.
@@ -203,7 +205,8 @@ pub fn reveal(s: &mut State<'_>, seat: u16, epoch: Epoch, settlement: Settlement
 fn check_against_chain(s: &State<'_>, epoch: Epoch, row: &SectorEpochRow, x: &Settlement) -> Run<()> {
     let srow = s.need::<SectorTable>(&x.sector, unknown_sector(x.sector))?;
     let erow = crate::epoch::epoch_row(s, epoch)?;
-    let fits = x.epoch == epoch
+    let fits = x.network == chain(s)?.network
+        && x.epoch == epoch
         && x.version == row.terms.version
         && Some(x.seed) == erow.seed
         && x.price == erow.price

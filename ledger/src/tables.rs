@@ -134,7 +134,7 @@ pub struct ChainRow {
     pub height: Height,
     /// Epoch of that block.
     pub epoch: Epoch,
-    /// First height of epoch 0; an imported network goes on at another block height.
+    /// What precedes this fork: a height here is the height of the fork's block plus this.
     pub origin: Height,
     /// Governed numbers.
     pub params: ChainParams,

@@ -14,6 +14,8 @@ pub struct Status {
     pub network: NetworkId,
     /// Fork; transactions carry it.
     pub fork: u32,
+    /// Heights before this fork: a block's own height plus this is the network's height.
+    pub origin: Height,
     /// Text before the `1` of addresses.
     pub hrp: String,
     /// Name of the network.
