@@ -201,7 +201,8 @@ impl Export {
         cairn_types::Hash::derive("cairn/export", &[&encode(self)])
     }
 
-    /// The first state of the next fork. Block heights start again at 1; `origin` makes epochs go on where they were.
+    /// The first state of the next fork. Blocks start again at 1; `origin` makes heights, and so
+    /// epochs and deadlines, go on where they were.
     pub fn import(self) -> Result<Writes, Refusal> {
         let rows: BTreeMap<Key, Vec<u8>> = self.rows.into_iter().collect();
         let invalid = crate::invariants::check(&rows);
@@ -212,6 +213,7 @@ impl Export {
         let fork = |s: &mut State<'_>| -> Run<()> {
             let mut c = crate::bank::chain(s)?;
             c.fork = c.fork.checked_add(1).ok_or_else(|| bad("too many forks".into()))?;
+            c.origin = c.height;
             s.put::<Chain>(&(), &c);
             s.keep();
             Ok(())
