@@ -55,7 +55,7 @@ pub fn fee_of(params: &crate::tables::ChainParams, tx: &Tx) -> Amount {
 }
 
 /// Phase 2: can the transaction be part of the next block at all? Cheap: reads the account, or the key of the
-/// device or seat.
+/// device or seat and what it posted.
 pub fn check_state(s: &State<'_>, tx: &Tx) -> Run<()> {
     let c = chain(s)?;
     if tx.target() != (c.network, c.fork) {
@@ -66,11 +66,11 @@ pub fn check_state(s: &State<'_>, tx: &Tx) -> Run<()> {
         Tx::Device(t, signature) => {
             let row = s.need::<Devices>(&t.device, registry::unknown_device())?;
             row.key.verify(DEVICE_DOMAIN, &encode(&**t), signature).map_err(|_| bad_signature())?;
-            Ok(())
+            evidence::check(s, t.device, &t.duty)
         }
         Tx::Seat(t, signature) => {
             seat(s, t)?.key.verify(SEAT_DOMAIN, &encode(&**t), signature).map_err(|_| bad_signature())?;
-            Ok(())
+            evidence::check_seat(s, t.seat, &t.duty)
         }
     }
 }
@@ -262,6 +262,26 @@ pub enum Mode {
     Check,
 }
 
+/// Most work in one block, in units of a transfer.
+pub const BLOCK_WEIGHT: u64 = 16_384;
+
+/// Work of a transaction in units of a transfer: what searches the market may read `scan_limit` offers.
+pub fn weight_of(tx: &Tx, params: &crate::tables::ChainParams) -> u64 {
+    let search = 1 + u64::from(params.scan_limit) / 8;
+    let searches = match tx {
+        Tx::Account(t, _) => match &t.action {
+            Action::Order { .. } | Action::LegalNotice { .. } => 1,
+            _ => 0,
+        },
+        Tx::Seat(t, _) => match &t.duty {
+            SeatDuty::Outcomes { outcomes, .. } => u64::try_from(outcomes.len()).unwrap_or(u64::MAX),
+            _ => 0,
+        },
+        Tx::Device(..) => 0,
+    };
+    searches.saturating_mul(search).saturating_add(1)
+}
+
 /// A block in execution. Synchronous and resumable: [`BlockRun::step`] names rows that it misses,
 /// [`BlockRun::supply`] brings them.
 pub struct BlockRun {
@@ -275,6 +295,7 @@ pub struct BlockRun {
     next: usize,
     begun: bool,
     size: usize,
+    weight: u64,
     rows: Rows,
     writes: Writes,
     events: Vec<Event>,
@@ -338,6 +359,7 @@ impl BlockRun {
             next: 0,
             begun: false,
             size: 0,
+            weight: 0,
             rows: Rows::default(),
             // The first block carries the genesis rows, below everything that it does itself.
             writes: genesis.unwrap_or_default(),
@@ -396,6 +418,13 @@ impl BlockRun {
             if self.mode == Mode::Build && self.size + size > self.limit {
                 break;
             }
+            let weight = self.weight.saturating_add(weight_of(tx, &chain(s)?.params));
+            if weight > BLOCK_WEIGHT {
+                if self.mode == Mode::Build {
+                    break;
+                }
+                return Err(Refusal::new("block.weight", "the block holds too much work", "build a smaller one").into());
+            }
             match check_state(s, tx) {
                 Ok(()) => {}
                 Err(Stop::Refused(r)) if self.mode == Mode::Build => {
@@ -417,7 +446,7 @@ impl BlockRun {
                 Err(stop) => return Err(stop),
             }
             self.kept.push(tx.clone());
-            self.size += size;
+            (self.size, self.weight) = (self.size + size, weight);
             self.next += 1;
         }
         Ok(())

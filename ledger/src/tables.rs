@@ -429,6 +429,8 @@ pub enum DueEntry {
     Refill(LeaseId, u16),
     /// A sector's epoch is void if it is not final by now.
     VoteDeadline(Epoch, SectorId),
+    /// No work: the height and number of the first entry not worked off, while work lags behind.
+    Backlog(Height, u32),
 }
 
 /// An open dispute.

@@ -37,6 +37,13 @@ pub enum DevnetCommand {
         /// How many.
         epochs: u64,
     },
+    /// Anything else that the binary knows.
+    Other {
+        /// Name of the command.
+        name: String,
+        /// Its arguments.
+        body: serde_json::Value,
+    },
 }
 
 /// What the binary provides on a devnet.
@@ -60,7 +67,7 @@ struct Warp {
 /// Injects a fault, or skips epochs. On a devnet only: elsewhere the path does not exist.
 #[utoipa::path(
     post, path = "/v1/devnet/{command}", tag = "devnet",
-    params(("command" = String, Path, description = "`crash`, `restart`, `cheat` or `warp`")),
+    params(("command" = String, Path, description = "`crash`, `restart`, `cheat`, `warp`, or another command of the program")),
     request_body(content = serde_json::Value, description = "`{\"operator\": name}`, for `cheat` also `which`; for `warp` `{\"epochs\": n}`"),
     responses(
         (status = 200, description = "Done", body = serde_json::Value),
@@ -91,10 +98,6 @@ fn parse(command: &str, bytes: &[u8]) -> Answer<DevnetCommand> {
             let warp: Warp = serde_json::from_slice(bytes).map_err(malformed)?;
             Ok(DevnetCommand::Warp { epochs: warp.epochs })
         }
-        other => Err(Failure::missing(
-            "devnet.command",
-            format!("no command {other:?}"),
-            "use crash, restart, cheat or warp",
-        )),
+        other => Ok(DevnetCommand::Other { name: other.to_owned(), body: serde_json::from_slice(bytes).map_err(malformed)? }),
     }
 }

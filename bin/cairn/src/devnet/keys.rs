@@ -4,7 +4,7 @@ use cairn_crypto::authority::Authority;
 use cairn_crypto::bls::BlsSecret;
 use cairn_crypto::hash::sha256;
 use cairn_crypto::keys::SecretKey;
-use cairn_crypto::phrase::{Phrase, PhraseError};
+use cairn_crypto::phrase::Phrase;
 use cairn_types::AccountId;
 use zeroize::Zeroizing;
 
@@ -60,16 +60,16 @@ impl Keys {
     }
 
     /// The customer's recovery phrase.
-    pub fn phrase(&self) -> Result<String, PhraseError> {
-        Ok(self.recovery()?.words().to_string())
+    pub fn phrase(&self) -> String {
+        self.recovery().words().to_string()
     }
 
     /// Root of the customer's storage keys.
-    pub fn storage_root(&self) -> Result<Zeroizing<[u8; 32]>, PhraseError> {
-        Ok(self.recovery()?.derive32(STORAGE_ROOT))
+    pub fn storage_root(&self) -> Zeroizing<[u8; 32]> {
+        self.recovery().derive32(STORAGE_ROOT)
     }
 
-    fn recovery(&self) -> Result<Phrase, PhraseError> {
+    fn recovery(&self) -> Phrase {
         Phrase::from_entropy(&self.bytes("customer/phrase"))
     }
 }

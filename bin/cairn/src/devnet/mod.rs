@@ -73,7 +73,7 @@ pub async fn run(args: DevnetArgs, out: Out) -> Result<()> {
     let ready = begun.elapsed();
     if let Some(file) = &args.demo {
         out.say(format!("a network of {} operators is up after {:.2} s", args.operators, ready.as_secs_f64()));
-        let phrase = devnet.keys.phrase()?;
+        let phrase = devnet.keys.phrase();
         let stage = demo::Stage { client: devnet.client.clone(), s3: devnet.s3.clone(), phrase };
         let file = (!file.is_empty()).then_some(file.as_str());
         let done = demo::run(stage, file).await;
@@ -163,7 +163,7 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
         count: args.operators,
         hrp,
     });
-    let root = devnet.keys.storage_root()?;
+    let root = devnet.keys.storage_root();
     let gateway = devnet.open_gateway(&root, epoch, false).await?;
     devnet.serve(gateway, s3).await?;
     control.attach(&devnet, epoch);
@@ -257,11 +257,11 @@ impl Devnet {
         let api = format!("http://{}", self.api);
         let object = json!({
             "api": api, "s3": self.s3, "pid": std::process::id(), "dir": self.dir, "worthless_keys": true,
-            "recovery_phrase": self.keys.phrase()?, "ready_ms": u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
+            "recovery_phrase": self.keys.phrase(), "ready_ms": u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
             "accounts": accounts.iter().map(|(n, a)| json!({"name": n, "address": self.address(a)})).collect::<Vec<_>>(),
         });
         let rows: Vec<Vec<String>> = accounts.iter().map(|(n, a)| vec![n.clone(), self.address(a)]).collect();
-        let phrase = self.keys.phrase()?;
+        let phrase = self.keys.phrase();
         out.answer(&object, || {
             let s = &self.s3;
             format!(

@@ -86,7 +86,7 @@ impl Operator {
         let dir = self.dir.clone();
         let open = move || -> Result<Store> {
             std::fs::create_dir_all(&dir)?;
-            Ok(Store::open(Arc::new(RealDisk::new(&dir)), CAPACITY << 10)?)
+            Ok(Store::open(Arc::new(RealDisk::new(&dir)?), CAPACITY << 10)?)
         };
         let store = Arc::new(tokio::task::spawn_blocking(open).await?.with_context(|| format!("{} does not start", self.name))?);
         let s = self.shared.clone();
@@ -144,7 +144,7 @@ impl Operator {
 
     fn drop_data(&self) -> Result<(), Refusal> {
         let failed = |e: std::io::Error| Refusal::with("devnet.cheat", e.to_string(), "is the directory writable?");
-        let fragments = self.dir.join(cairn_storage_node::store::FRAGMENTS);
+        let fragments = self.dir.join("f");
         match std::fs::remove_dir_all(&fragments) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
             _ => std::fs::create_dir_all(&fragments).map_err(failed),
