@@ -19,6 +19,7 @@ use cairn_storage_rules::types::{CoSigned, Confirmer, Fragment, Repaired, Revisi
 use cairn_types::{DeviceId, LeaseId, Refusal};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::chain::ChainView;
 use crate::client::{Caller, nonsense};
@@ -46,6 +47,14 @@ pub struct Job {
     pub generation: u32,
     /// This agent's place among the helpers: 0 acts at once, others wait in case it does not.
     pub rank: usize,
+}
+
+impl Job {
+    /// How long this agent waits before it runs the job: nothing as the first, one `step` more for each place behind.
+    /// [`RepairAgent::run`] then finds the work done, unless those before failed.
+    pub fn delay(&self, step: Duration) -> Duration {
+        step.saturating_mul(u32::try_from(self.rank).unwrap_or(u32::MAX))
+    }
 }
 
 /// Rebuilds and confirms, as one of a lease's drawn helpers.

@@ -164,7 +164,8 @@ impl Store {
         let end = key(epoch.plus(1));
         self.index.write(|tx| {
             tx.retain(FROZEN, &[], |k| k >= end.as_slice())?;
-            tx.retain(ANSWERS, &[], |k| k >= end.as_slice())
+            // The answers of the epoch just closed stay one epoch longer, for whoever asks what was answered.
+            tx.retain(ANSWERS, &[], |k| k >= key(epoch).as_slice())
         })?;
         let open = {
             let mut frozen = locked(&self.frozen);
