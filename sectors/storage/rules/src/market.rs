@@ -40,7 +40,8 @@ pub fn admit(p: &Params, offer: &Offer) -> Result<Admission, Refusal> {
     if offer.region == 0 {
         return Err(refuse("region 0 means anywhere".into(), "name the region where the device stands"));
     }
-    let bond = (u128::from(offer.capacity_chunks) * u128::from(p.bond_per_gib)).div_ceil(u128::from(CHUNKS_PER_GIB));
+    let bond =
+        (u128::from(offer.capacity_chunks) * u128::from(p.bond_per_gib)).div_ceil(u128::from(CHUNKS_PER_GIB));
     let bond = u64::try_from(bond).map_err(|_| refuse("the bond overflows".into(), "offer less capacity"))?;
     let rest = epoch_of(p, offer.capacity_chunks);
     let egress = u64::from(offer.uplink_kib).saturating_mul(p.epoch_seconds);
