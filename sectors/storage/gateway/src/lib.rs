@@ -1,1 +1,14 @@
-//! Placeholder until the room is built.
+//! The customer's side of storage: an S3 endpoint whose state lies encrypted at the operators.
+
+pub mod commit;
+pub mod digest;
+pub mod error;
+pub mod gateway;
+pub mod index;
+pub mod log;
+pub mod operators;
+pub mod packer;
+pub mod ports;
+pub mod record;
+pub mod seal;
+pub mod volume;

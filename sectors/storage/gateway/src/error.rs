@@ -1,0 +1,133 @@
+//! What can go wrong, with a code that stays.
+
+use cairn_storage_codec::CodecError;
+
+/// Why an operator did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShardError {
+    /// No answer in time, or no connection.
+    #[error("the operator does not answer; it may be down, try others or later")]
+    Unreachable,
+    /// A newer gateway took over.
+    #[error("a newer gateway took over; stop this one, or recover to take over again")]
+    Fenced,
+    /// Too many bytes without a receipt or a revision.
+    #[error("the operator waits for a receipt or a revision; send it and ask again")]
+    Exposure,
+    /// The log does not continue where the entry begins.
+    #[error("the operator's log does not continue there; compare it and send what lies in between")]
+    Log,
+    /// It has no such fragment or log entry.
+    #[error("the operator does not hold what was asked for; rebuild it from the others")]
+    NotFound,
+    /// It refused, with its own words.
+    #[error("the operator refused: {0}")]
+    Refused(String),
+}
+
+/// Errors of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    /// No such bucket.
+    #[error("bucket {0:?} does not exist; create it or check the spelling")]
+    NoSuchBucket(String),
+    /// The bucket is there already.
+    #[error("bucket {0:?} exists already; use it or choose another name")]
+    BucketExists(String),
+    /// The bucket has objects.
+    #[error("bucket {0:?} holds objects; delete them before the bucket")]
+    BucketNotEmpty(String),
+    /// No such object.
+    #[error("key {0:?} does not exist; list the bucket to see what does")]
+    NoSuchKey(String),
+    /// No such multipart upload.
+    #[error("the multipart upload does not exist, was completed or aborted; start a new one")]
+    NoSuchUpload,
+    /// A part named at completion was not uploaded so.
+    #[error("part {0} was not uploaded with this tag; upload it again or list the parts")]
+    InvalidPart(u16),
+    /// Parts out of order.
+    #[error("parts must be named in ascending order; sort them by number")]
+    InvalidPartOrder,
+    /// A part other than the last is under 5 MiB.
+    #[error("part {0} is smaller than 5 MiB and not the last; upload larger parts")]
+    PartTooSmall(u16),
+    /// Nothing or too much given.
+    #[error("the argument is not acceptable: {0}")]
+    Invalid(&'static str),
+    /// A condition of the request does not hold.
+    #[error("a condition of the request does not hold; read the object again")]
+    PreconditionFailed,
+    /// The body is not what its checksum says.
+    #[error("the body does not match its {0}; send it again")]
+    BadDigest(&'static str),
+    /// The checksum given is not well-formed.
+    #[error("the {0} is not a well-formed digest; send it as base64")]
+    InvalidDigest(&'static str),
+    /// The client stopped sending.
+    #[error("the body ended early or broke off ({0}); send it again")]
+    Body(String),
+    /// A newer gateway took over.
+    #[error("storage.fence: a newer gateway took over; stop this one, or recover to take over again")]
+    Fenced,
+    /// Too few operators for a safe write.
+    #[error("storage.quorum: {have} of the {need} operators needed stored the {what}; bring operators back")]
+    Quorum {
+        /// What was to be stored.
+        what: &'static str,
+        /// Operators that did.
+        have: u16,
+        /// Operators needed.
+        need: u16,
+    },
+    /// The write was sent and not confirmed in time.
+    #[error("storage.unconfirmed: too few operators confirmed the write in time; it may still take effect, repeat it")]
+    Unconfirmed,
+    /// More bytes than allowed.
+    #[error("the body exceeds {0} bytes; use a multipart upload or smaller objects")]
+    TooLarge(u64),
+    /// No lease has room.
+    #[error("storage.full: no lease has room for more; delete something or order more capacity")]
+    Full,
+    /// Too few operators for a read.
+    #[error("storage.unavailable: {0}")]
+    Unavailable(CodecError),
+    /// Overload.
+    #[error("storage.busy: too many requests at once; repeat it a little later")]
+    Busy,
+    /// The chain did not do what was asked.
+    #[error("storage.chain: {0}")]
+    Chain(String),
+    /// The log contradicts itself.
+    #[error("storage.log: {0}; recover with more operators reachable, or report this")]
+    Log(String),
+    /// Too few replicas of the log answered to be sure of having its end.
+    #[error(
+        "storage.recover: {have} of the {need} log replicas needed answered; bring operators back, or accept fewer \
+         and risk the latest writes"
+    )]
+    TooFewReplicas {
+        /// Replicas that answered.
+        have: u16,
+        /// Replicas needed.
+        need: u16,
+    },
+    /// Nothing to recover.
+    #[error("storage.recover: this key has no lease on the chain; check the recovery phrase or create the storage")]
+    NothingToRecover,
+    /// Encoding refused; a bug.
+    #[error("storage.codec: {0}")]
+    Codec(CodecError),
+    /// The machine gave no randomness.
+    #[error("storage.random: {0}")]
+    Random(String),
+}
+
+impl From<CodecError> for GatewayError {
+    fn from(e: CodecError) -> Self {
+        match e {
+            CodecError::TooFewFragments { .. } => Self::Unavailable(e),
+            e => Self::Codec(e),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The gateway: buckets and objects over the volume and the log, without any protocol.
+
+mod objects;
+mod parts;
+mod start;
+
+pub use objects::{BodyStream, MAX_OBJECT, Put, PutDone};
+pub use parts::{PartDone, PutPart};
+pub use start::{Recovery, Started};
+
+use crate::commit::{Commit, Uploaded};
+use crate::error::GatewayError;
+use crate::index::{Condition, Index};
+use crate::log::LogTiming;
+use crate::packer::ToPack;
+use crate::ports::ChainPort;
+use crate::record::Mutation;
+use crate::volume::{Flushed, Volume, VolumeLimits, read};
+use cairn_storage_codec::StorageKeys;
+use cairn_types::{Credits, Rate};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the gateway orders on the chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// KiB reserved on each slot of a data lease.
+    pub chunks_per_slot: u64,
+    /// KiB reserved on each replica of the index log.
+    pub index_chunks: u64,
+    /// Escrow of a data lease.
+    pub escrow: Credits,
+    /// Escrow of an index lease.
+    pub index_escrow: Credits,
+    /// Highest at-rest rate accepted.
+    pub max_rate: Rate,
+    /// Most slots in one failure domain; 0 = no limit.
+    pub max_per_domain: u16,
+    /// Class of hardware.
+    pub class: u16,
+    /// Region; 0 = anywhere.
+    pub region: u16,
+}
+
+/// Settings of a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// What it orders.
+    pub terms: Terms,
+    /// Limits of the data plane.
+    pub volume: VolumeLimits,
+    /// Timing of the log.
+    pub log: LogTiming,
+    /// How long a client waits for its change to count.
+    pub commit: Duration,
+    /// How long small objects are collected.
+    pub pack_window: Duration,
+    /// Bytes of log after which a snapshot is written.
+    pub snapshot_after: u64,
+    /// How often revisions, receipts and healing run by themselves; `None`: only when called.
+    pub upkeep: Option<Duration>,
+    /// How long a start waits for log replicas.
+    pub recover: Duration,
+    /// Replicas of the log that must answer at a start; `None`: enough to be sure of its end.
+    pub accept_replicas: Option<u16>,
+}
+
+impl Config {
+    /// Defaults for everything but the order.
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            volume: VolumeLimits::default(),
+            log: LogTiming { replica: Duration::from_secs(5), grace: Duration::from_millis(100) },
+            commit: Duration::from_secs(15),
+            pack_window: Duration::from_millis(3),
+            snapshot_after: 16 << 20,
+            upkeep: Some(Duration::from_secs(30)),
+            recover: Duration::from_secs(20),
+            accept_replicas: None,
+        }
+    }
+}
+
+/// A running gateway. Share it as `Arc<Gateway>`.
+pub struct Gateway {
+    chain: Arc<dyn ChainPort>,
+    keys: StorageKeys,
+    config: Config,
+    index: Arc<RwLock<Index>>,
+    volume: Arc<Volume>,
+    commits: mpsc::Sender<Commit>,
+    packer: mpsc::Sender<ToPack>,
+    fenced: Arc<AtomicBool>,
+    growing: tokio::sync::Mutex<()>,
+    tasks: std::sync::Mutex<Vec<tokio::task::AbortHandle>>,
+}
+
+/// How a gateway is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// A newer gateway took over: nothing can be written.
+    pub fenced: bool,
+    /// Devices that failed at the last try.
+    pub slow: Vec<cairn_types::DeviceId>,
+    /// Fragments that are not where they belong.
+    pub incomplete: usize,
+    /// Segments.
+    pub segments: usize,
+}
+
+impl Gateway {
+    /// The index, to read. Do not hold it across an await.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        read(&self.index)
+    }
+    /// The segments.
+    pub const fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// How it is doing.
+    pub fn health(&self) -> Health {
+        let index = self.index();
+        Health {
+            fenced: self.fenced.load(Ordering::Relaxed),
+            slow: self.volume.slow(),
+            incomplete: index.incomplete().count(),
+            segments: index.segments().count(),
+        }
+    }
+
+    /// Makes a change count.
+    ///
+    /// # Errors
+    /// It is not acceptable, a newer gateway took over, or too few operators confirmed it in time.
+    pub async fn commit(
+        &self,
+        mutation: Mutation,
+        segments: Vec<Arc<Uploaded>>,
+        condition: Condition,
+    ) -> Result<(), GatewayError> {
+        if self.fenced.load(Ordering::Relaxed) {
+            return Err(GatewayError::Fenced);
+        }
+        let (reply, answer) = oneshot::channel();
+        let commit = Commit { mutation, segments, condition, reply };
+        let wait = async {
+            self.commits.send(commit).await.map_err(|_| GatewayError::Fenced)?;
+            answer.await.unwrap_or(Err(GatewayError::Unconfirmed))
+        };
+        tokio::time::timeout(self.config.commit, wait).await.unwrap_or(Err(GatewayError::Unconfirmed))
+    }
+
+    async fn change(&self, mutation: Mutation) -> Result<(), GatewayError> {
+        self.commit(mutation, Vec::new(), Condition::default()).await
+    }
+
+    /// Makes a bucket. `now`: Unix time in seconds.
+    ///
+    /// # Errors
+    /// It exists.
+    pub async fn create_bucket(&self, name: &str, now: u64) -> Result<(), GatewayError> {
+        self.change(Mutation::CreateBucket { name: name.into(), created: now }).await
+    }
+    /// Removes an empty bucket.
+    ///
+    /// # Errors
+    /// It does not exist or is not empty.
+    pub async fn delete_bucket(&self, name: &str) -> Result<(), GatewayError> {
+        self.change(Mutation::DeleteBucket { name: name.into() }).await
+    }
+    /// Deletes an object; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// The bucket does not exist.
+    pub async fn delete_object(&self, bucket: &str, key: &str) -> Result<(), GatewayError> {
+        if let Err(GatewayError::NoSuchKey(_)) = self.index().object(bucket, key) {
+            return Ok(());
+        }
+        self.change(Mutation::DeleteObject { bucket: bucket.into(), key: key.into() }).await
+    }
+    /// Adds or replaces an access key.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn put_access_key(&self, id: &str, secret: &str) -> Result<(), GatewayError> {
+        if self.index().secret(id) == Some(secret) {
+            return Ok(());
+        }
+        self.change(Mutation::PutAccessKey { id: id.into(), secret: secret.into() }).await
+    }
+    /// Withdraws an access key.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn delete_access_key(&self, id: &str) -> Result<(), GatewayError> {
+        self.change(Mutation::DeleteAccessKey { id: id.into() }).await
+    }
+
+    /// Agrees with every slot on what it holds. Call it before an epoch's lock.
+    ///
+    /// # Errors
+    /// A newer gateway took over.
+    pub async fn flush_revisions(&self) -> Result<Flushed, GatewayError> {
+        self.volume.flush_revisions().await
+    }
+
+    /// Sends receipts for everything served so far. Call it before an epoch's cut.
+    pub async fn flush_receipts(&self) {
+        self.volume.flush_receipts().await;
+    }
+
+    /// One round of healing; the number of fragments that are right again.
+    ///
+    /// # Errors
+    /// A newer gateway took over.
+    pub async fn heal(&self) -> Result<usize, GatewayError> {
+        let learned = self.volume.heal().await?;
+        let healed = learned.iter().filter(|m| matches!(m, Mutation::SetRoot { root: Some(_), .. })).count();
+        for mutation in learned {
+            self.change(mutation).await?;
+        }
+        Ok(healed)
+    }
+
+    /// One round of everything that runs beside requests: slots and epoch from the chain, healing, revisions,
+    /// receipts.
+    ///
+    /// # Errors
+    /// A newer gateway took over, or the chain does not answer.
+    pub async fn upkeep(&self) -> Result<(), GatewayError> {
+        self.volume.refresh().await?;
+        self.heal().await?;
+        self.flush_revisions().await?;
+        self.flush_receipts().await;
+        Ok(())
+    }
+
+    /// Stops all background work. Requests under way fail.
+    pub fn stop(&self) {
+        crate::volume::lock(&self.tasks).drain(..).for_each(|t| t.abort());
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

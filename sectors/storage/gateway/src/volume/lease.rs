@@ -1,0 +1,92 @@
+//! A lease as the gateway writes to it.
+
+use super::{read, write};
+use crate::error::GatewayError;
+use crate::ports::{ChainPort, Pen, Seat};
+use cairn_sector::LeaseEntry;
+use cairn_storage_codec::Profile;
+use cairn_storage_rules::types::{Kind, Order};
+use cairn_types::{DeviceId, LeaseId, decode_bounded};
+use std::sync::{Arc, RwLock};
+
+/// A lease with the right to write to it.
+pub struct Lease {
+    pen: Pen,
+    profile: Profile,
+    chunks_per_slot: u64,
+    seats: RwLock<Arc<Vec<Seat>>>,
+}
+
+impl Lease {
+    /// From the chain's entry; looks up where its devices are reached.
+    ///
+    /// # Errors
+    /// The order does not decode, or the chain does not answer.
+    pub async fn new(chain: &dyn ChainPort, entry: &LeaseEntry, pen: Pen) -> Result<Self, GatewayError> {
+        let order = order(entry)?;
+        let profile = Profile::new(order.k.into(), order.n.into())?;
+        let seats = seats(chain, entry, &pen).await?;
+        Ok(Self {
+            pen,
+            profile,
+            chunks_per_slot: order.chunks_per_slot,
+            seats: RwLock::new(Arc::new(seats)),
+        })
+    }
+    /// Its id.
+    pub const fn id(&self) -> LeaseId {
+        self.pen.lease
+    }
+    /// The right to write.
+    pub const fn pen(&self) -> &Pen {
+        &self.pen
+    }
+    /// k and n.
+    pub const fn profile(&self) -> Profile {
+        self.profile
+    }
+    /// Capacity of each slot in KiB.
+    pub const fn chunks_per_slot(&self) -> u64 {
+        self.chunks_per_slot
+    }
+    /// The slots as they are now.
+    pub fn seats(&self) -> Arc<Vec<Seat>> {
+        Arc::clone(&read(&self.seats))
+    }
+    /// Takes over the slots as the chain has them.
+    pub fn set_seats(&self, seats: Vec<Seat>) {
+        *write(&self.seats) = Arc::new(seats);
+    }
+    /// Slot and device of each slot.
+    pub fn devices(seats: &[Seat]) -> Vec<(u16, DeviceId)> {
+        seats.iter().map(|s| (s.slot, s.device)).collect()
+    }
+}
+
+/// The order of a lease.
+///
+/// # Errors
+/// It does not decode; the lease is not one of storage.
+pub fn order(entry: &LeaseEntry) -> Result<Order, GatewayError> {
+    decode_bounded(&entry.order, cairn_storage_rules::LIMITS.order)
+        .map_err(|e| GatewayError::Chain(format!("lease {}: {e}", entry.id)))
+}
+
+/// True for a lease of the index log.
+pub fn is_index(entry: &LeaseEntry) -> bool {
+    order(entry).is_ok_and(|o| o.kind == Kind::Index)
+}
+
+/// The seats of a lease.
+///
+/// # Errors
+/// The chain does not answer.
+pub async fn seats(chain: &dyn ChainPort, entry: &LeaseEntry, pen: &Pen) -> Result<Vec<Seat>, GatewayError> {
+    let mut out = Vec::with_capacity(entry.slots.len());
+    for (slot, held) in (0u16..).zip(&entry.slots) {
+        let endpoint = chain.endpoint(&held.device).await?;
+        let (generation, device) = (held.generation, held.device);
+        out.push(Seat { pen: pen.clone(), slot, generation, device, endpoint });
+    }
+    Ok(out)
+}

@@ -1,0 +1,208 @@
+//! Sealing and storing a segment.
+
+use super::{Lease, Volume, lock};
+use crate::error::{GatewayError, ShardError};
+use crate::log::salt;
+use crate::ports::Seat;
+use crate::record::{SlotRoot, Stored};
+use bytes::Bytes;
+use cairn_storage_codec::segment::{MAX_PLAIN, Sealer};
+use cairn_storage_codec::stream::RECORD_PLAIN;
+use cairn_storage_codec::{Profile, SegmentId, SegmentMeta, erasure, stream};
+use cairn_storage_rules::types::Fragment;
+use cairn_types::Hash;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+
+/// Plaintext of a streamed segment: at most 256 records (16 MiB less 4 KiB), and fragments of at most 4 MiB.
+pub fn segment_plain(profile: Profile) -> u64 {
+    let records = u64::from(profile.k()).saturating_mul(64).min(256);
+    records.saturating_mul(u64::try_from(RECORD_PLAIN).unwrap_or(u64::MAX)).min(MAX_PLAIN)
+}
+
+/// A segment being sealed. Memory: its n fragments, within the volume's budget.
+pub struct Writer {
+    sealer: Sealer,
+    fragments: Vec<Vec<u8>>,
+    seats: Arc<Vec<Seat>>,
+    permit: OwnedSemaphorePermit,
+    id: SegmentId,
+    len: u64,
+    room: u64,
+}
+
+/// A sealed segment, to be uploaded.
+pub struct Ready {
+    meta: SegmentMeta,
+    roots: Vec<Hash>,
+    fragments: Vec<Bytes>,
+    seats: Arc<Vec<Seat>>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Writer {
+    /// Bytes taken.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+    /// True before the first byte.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The segment.
+    pub const fn id(&self) -> SegmentId {
+        self.id
+    }
+    /// Bytes that still fit.
+    pub const fn room(&self) -> u64 {
+        self.room.saturating_sub(self.len)
+    }
+    /// Takes plaintext, at most [`Self::room`].
+    ///
+    /// # Errors
+    /// The codec refuses.
+    pub fn push(&mut self, plain: &[u8]) -> Result<(), GatewayError> {
+        let fragments = &mut self.fragments;
+        let mut sink =
+            |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].extend_from_slice(cell);
+        self.sealer.push(plain, &mut sink)?;
+        self.len = self.len.saturating_add(u64::try_from(plain.len()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+    /// Seals the end.
+    ///
+    /// # Errors
+    /// The codec refuses.
+    pub fn finish(mut self) -> Result<Ready, GatewayError> {
+        let fragments = &mut self.fragments;
+        let sealed = self.sealer.finish(&mut |slot: u16, _: u64, cell: &[u8]| {
+            fragments[usize::from(slot)].extend_from_slice(cell);
+        })?;
+        Ok(Ready {
+            meta: sealed.meta,
+            roots: sealed.padded_roots,
+            fragments: self.fragments.into_iter().map(Bytes::from).collect(),
+            seats: self.seats,
+            permit: self.permit,
+        })
+    }
+}
+
+impl Volume {
+    /// Starts a segment of at most `expected` bytes (at most [`segment_plain`] are taken). Waits for memory.
+    ///
+    /// # Errors
+    /// No lease has room.
+    pub async fn writer(&self, expected: u64) -> Result<Writer, GatewayError> {
+        let lease = self.lease_with_room()?;
+        let (profile, seats) = (lease.profile(), lease.seats());
+        let room = expected.min(segment_plain(profile));
+        let fragment = erasure::fragment_len(profile, stream::cipher_len(room).unwrap_or(room));
+        let kib = fragment.saturating_mul(profile.n().into()).div_ceil(1024).clamp(1, self.limits.memory >> 10);
+        let permits = u32::try_from(kib).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await;
+        let permit = permit.map_err(|_| GatewayError::Busy)?;
+        let id = SegmentId(salt()?);
+        let sealer = Sealer::new(&self.keys, profile, id, lease.id(), &Lease::devices(&seats))?;
+        let capacity = usize::try_from(fragment).unwrap_or(0);
+        let fragments = (0..profile.n()).map(|_| Vec::with_capacity(capacity)).collect();
+        Ok(Writer { sealer, fragments, seats, permit, id, len: 0, room })
+    }
+
+    /// A lease with room for another segment.
+    fn lease_with_room(&self) -> Result<Arc<Lease>, GatewayError> {
+        let fits = |lease: &Arc<Lease>| {
+            let segment = segment_plain(lease.profile()).div_ceil(u64::from(lease.profile().k()) << 10);
+            self.used_chunks(&lease.id()).saturating_add(segment) <= lease.chunks_per_slot()
+        };
+        self.leases().into_iter().rev().find(fits).ok_or(GatewayError::Full)
+    }
+
+    /// Stores a sealed segment at all its slots; pending until committed or abandoned.
+    ///
+    /// # Errors
+    /// Too few slots stored it, or a newer gateway took over.
+    pub async fn upload(self: &Arc<Self>, ready: Ready) -> Result<Stored, GatewayError> {
+        let Ready { meta, roots, fragments, seats, permit } = ready;
+        let profile = meta.profile();
+        let need = profile.k() + (profile.n() - profile.k()).div_ceil(2);
+        let mut tasks = JoinSet::new();
+        for ((seat, root), bytes) in seats.iter().zip(&roots).zip(fragments) {
+            let (volume, seat, id) = (Arc::clone(self), seat.clone(), *meta.id());
+            let fragment = Fragment { root: *root, len: meta.fragment_len() };
+            tasks.spawn(async move {
+                let done = volume.put_fragment(&seat, id, fragment, &bytes).await;
+                (seat, done)
+            });
+        }
+        let (stored, fenced) = self.collect(&mut tasks, &seats, need).await;
+        drop(permit);
+        if fenced {
+            return Err(GatewayError::Fenced);
+        }
+        let have = u16::try_from(stored.iter().filter(|s| **s).count()).unwrap_or(u16::MAX);
+        let root = |((seat, root), ok): ((&Seat, &Hash), &bool)| {
+            ok.then_some(SlotRoot { generation: seat.generation, root: *root })
+        };
+        let roots = seats.iter().zip(&roots).zip(&stored).map(root).collect();
+        let stored = Stored { meta, roots };
+        if have < need {
+            self.discard([&stored.meta]);
+            return Err(GatewayError::Quorum { what: "segment", have, need });
+        }
+        lock(&self.pending).insert(*stored.meta.id(), stored.clone());
+        Ok(stored)
+    }
+
+    async fn collect(
+        &self,
+        tasks: &mut JoinSet<(Seat, Result<(), ShardError>)>,
+        seats: &[Seat],
+        need: u16,
+    ) -> (Vec<bool>, bool) {
+        let (mut done, mut fenced, mut until) = (vec![None; seats.len()], false, None);
+        loop {
+            let next = match until {
+                None => tasks.join_next().await,
+                Some(until) => tokio::time::timeout_at(until, tasks.join_next()).await.unwrap_or(None),
+            };
+            let Some(Ok((seat, result))) = next else { break };
+            self.mark(&seat, result.is_ok());
+            fenced |= result == Err(ShardError::Fenced);
+            if let Err(e) = &result {
+                tracing::debug!(slot = seat.slot, error = %e, "a slot did not store a fragment");
+            }
+            done[usize::from(seat.slot)] = Some(result.is_ok());
+            let enough = done.iter().filter(|d| **d == Some(true)).count() >= usize::from(need);
+            let only_slow = done.iter().zip(seats).all(|(d, s)| d.is_some() || self.is_slow(s));
+            if until.is_none() && enough && only_slow {
+                until = Some(tokio::time::Instant::now() + self.limits.grace);
+            }
+        }
+        (done.into_iter().map(|d| d == Some(true)).collect(), fenced)
+    }
+
+    /// Stores a fragment; where the operator wants a revision first, brings it and tries again.
+    pub(super) async fn put_fragment(
+        &self,
+        seat: &Seat,
+        segment: SegmentId,
+        fragment: Fragment,
+        bytes: &Bytes,
+    ) -> Result<(), ShardError> {
+        let attempt = async {
+            let mut tries = 0;
+            loop {
+                match self.operators.put(seat, segment, fragment, bytes).await {
+                    Err(ShardError::Exposure) if tries < 3 => {
+                        tries += 1;
+                        self.revise_seat(seat).await?;
+                    }
+                    other => return other,
+                }
+            }
+        };
+        tokio::time::timeout(self.limits.put, attempt).await.unwrap_or(Err(ShardError::Unreachable))
+    }
+}
