@@ -97,7 +97,9 @@ impl Store {
             }
         }
         let old = self.index.get(OLD, &key.with_revision(r))?;
-        old.ok_or_else(|| Refusal::new(code::DAMAGED, "the fragment list of a frozen revision is gone", "start anew"))
+        old.ok_or_else(|| {
+            Refusal::new(code::DAMAGED, "the fragment list of a frozen revision is gone", "start anew")
+        })
     }
 
     /// Answers as they were given first.
