@@ -14,7 +14,9 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use log::{LogEntry, LogPage, LogState, MAX_LOG_BATCH, MAX_PARTS, RepairPart, entry_hash, open_part, seal_part};
+pub use log::{
+    LogEntry, LogPage, LogState, MAX_LOG_BATCH, MAX_PARTS, RepairPart, entry_hash, open_part, seal_part,
+};
 pub use note::{Grant, MAX_NOTE, Note, NoteSecret, box_secret, check_box_key, sign_box_key};
 pub use slot::{Held, SlotError, SlotList};
 
@@ -63,7 +65,7 @@ pub struct Signed {
     pub signature: Signature,
 }
 
-/// Whom a request is for and from. 151 bytes or 183 from an agent.
+/// Whom a request is for and from. 127 bytes, 159 from an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Head {
     /// The network.

@@ -81,7 +81,12 @@ impl Cheats {
         honest
     }
     /// What is given instead of the honest answers; `None` is silence.
-    pub fn answers(&self, epoch: Epoch, honest: Vec<Answer>, before: Option<Vec<Answer>>) -> Option<Vec<Answer>> {
+    pub fn answers(
+        &self,
+        epoch: Epoch,
+        honest: Vec<Answer>,
+        before: Option<Vec<Answer>>,
+    ) -> Option<Vec<Answer>> {
         let missing = honest.iter().any(|a| a.body == AnswerBody::Missing);
         if self.has(Cheat::SilentWhenHit) && missing {
             return None;

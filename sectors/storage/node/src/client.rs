@@ -2,7 +2,9 @@
 
 use cairn_crypto::keys::{PublicKey, SecretKey};
 use cairn_net::{NetError, Transport};
-use cairn_storage_codec::wire::{Body, Grant, Head, Hello, Reply, Request, Signed, WireError, code, decode_reply, encode_request};
+use cairn_storage_codec::wire::{
+    Body, Grant, Head, Hello, Reply, Request, Signed, WireError, code, decode_reply, encode_request,
+};
 use cairn_types::Refusal;
 use std::sync::Arc;
 

@@ -8,7 +8,9 @@ use cairn_crypto::merkle::chunk::ChunkProof;
 use cairn_crypto::merkle::sum::{SumProof, SumTree};
 use cairn_sector::Seed;
 use cairn_storage_codec::wire::{Held, code};
-use cairn_storage_rules::prove::{ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree};
+use cairn_storage_rules::prove::{
+    ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree,
+};
 use cairn_storage_rules::types::{Answer, Commitment, Evidence, Fragment, Params, Revision};
 use cairn_types::{Epoch, Hash, Refusal};
 use std::cell::RefCell;
@@ -31,7 +33,12 @@ pub struct Duties {
 
 impl Duties {
     /// For the device of a store.
-    pub fn new(identity: Arc<Identity>, store: Arc<Store>, chain: Arc<dyn ChainView>, cheats: Arc<Cheats>) -> Self {
+    pub fn new(
+        identity: Arc<Identity>,
+        store: Arc<Store>,
+        chain: Arc<dyn ChainView>,
+        cheats: Arc<Cheats>,
+    ) -> Self {
         Self { identity, store, chain, cheats }
     }
 
@@ -46,7 +53,9 @@ impl Duties {
             None => {
                 let held = self.held().await;
                 let store = self.store.clone();
-                tokio::task::spawn_blocking(move || store.freeze(epoch, &held)).await.map_err(|e| gave_up(&e))??
+                tokio::task::spawn_blocking(move || store.freeze(epoch, &held))
+                    .await
+                    .map_err(|e| gave_up(&e))??
             }
         };
         if frozen.revisions.is_empty() && frozen.drops.is_empty() {
@@ -113,7 +122,8 @@ impl Duties {
             }
         }
         items.extend(frozen.drops.iter().map(|d| Evidence::Dropped(*d)));
-        let receipts = frozen.revisions.iter().filter_map(|r| self.store.latest_receipt(&SlotKey::of(&r.revision)));
+        let receipts =
+            frozen.revisions.iter().filter_map(|r| self.store.latest_receipt(&SlotKey::of(&r.revision)));
         items.extend(receipts.map(Evidence::Receipt));
         items.extend(self.store.answers(epoch)?.unwrap_or_default().into_iter().map(Evidence::Answer));
         items.extend(self.store.repairs()?.into_iter().map(|r| Evidence::Repaired(Box::new(r))));

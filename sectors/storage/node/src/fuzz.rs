@@ -1,7 +1,9 @@
 //! Entry points for fuzzing: any bytes must come back as a value or an error, never as a panic.
 
 use cairn_storage_codec::keys::LeaseRepairKey;
-use cairn_storage_codec::wire::{Request, decode_reply, decode_request, encode_reply, encode_request, open_part};
+use cairn_storage_codec::wire::{
+    Request, decode_reply, decode_request, encode_reply, encode_request, open_part,
+};
 
 /// A request from anybody; what is accepted must encode to the same bytes.
 pub fn request(data: &[u8]) {

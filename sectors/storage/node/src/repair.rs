@@ -19,6 +19,7 @@ use cairn_storage_rules::types::{CoSigned, Confirmer, Fragment, Repaired, Revisi
 use cairn_types::{DeviceId, LeaseId, Refusal};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::chain::ChainView;
 use crate::client::{Caller, nonsense};
@@ -32,7 +33,11 @@ const SAMPLE: usize = 8;
 const STEP: u64 = 8 << 20;
 
 fn refuse(cause: impl Into<String>) -> Refusal {
-    Refusal::with(code::REPAIR, cause, "try again once more slots answer; the chain keeps the slot marked as lost")
+    Refusal::with(
+        code::REPAIR,
+        cause,
+        "try again once more slots answer; the chain keeps the slot marked as lost",
+    )
 }
 
 /// One lost slot.
@@ -46,6 +51,14 @@ pub struct Job {
     pub generation: u32,
     /// This agent's place among the helpers: 0 acts at once, others wait in case it does not.
     pub rank: usize,
+}
+
+impl Job {
+    /// How long this agent waits before it runs the job: nothing as the first, one `step` more for each place behind.
+    /// [`RepairAgent::run`] then finds the work done, unless those before failed.
+    pub fn delay(&self, step: Duration) -> Duration {
+        step.saturating_mul(u32::try_from(self.rank).unwrap_or(u32::MAX))
+    }
 }
 
 /// Rebuilds and confirms, as one of a lease's drawn helpers.
@@ -75,7 +88,8 @@ impl RepairAgent {
         let Some(lease) = self.chain.lease(lease).await else { return Vec::new() };
         let Some(rank) = lease.helpers.iter().position(|h| *h == me) else { return Vec::new() };
         // A holder's own word for itself counts nothing.
-        let waits = |s: &cairn_sector::Slot| s.lost_by.is_some() && s.device != me && s.device != DeviceId::default();
+        let waits =
+            |s: &cairn_sector::Slot| s.lost_by.is_some() && s.device != me && s.device != DeviceId::default();
         let slots = (0u16..).zip(&lease.slots).filter(|(_, s)| waits(s));
         slots.map(|(slot, s)| Job { lease: lease.id, slot, generation: s.generation, rank }).collect()
     }
@@ -96,12 +110,14 @@ impl RepairAgent {
         let table = self.table(&secrets).await?;
         let (mut list, standing) = self.holding(&lease, job.slot).await?;
         let me = self.identity.device;
-        let foreign = standing.as_ref().is_some_and(|s| s.signer != cairn_storage_rules::types::Signer::Agent(me));
+        let foreign =
+            standing.as_ref().is_some_and(|s| s.signer != cairn_storage_rules::types::Signer::Agent(me));
         if foreign {
             return Ok(None);
         }
         let standing = self.rebuild(&lease, job.slot, &secrets, &table, &mut list, standing).await?;
-        let signed = standing.ok_or_else(|| refuse("there is nothing to rebuild: the segment table is empty"))?;
+        let signed =
+            standing.ok_or_else(|| refuse("there is nothing to rebuild: the segment table is empty"))?;
         let repaired = self.confirmed(&lease, &signed).await?;
         self.store.put_repair(&repaired)?;
         Ok(Some(repaired))
@@ -161,8 +177,10 @@ impl RepairAgent {
                 got.push((n, s.device, padded));
             }
         }
-        let held: Vec<Padded<'_>> =
-            got.iter().map(|(slot, device, padded)| Padded { slot: *slot, device: *device, padded }).collect();
+        let held: Vec<Padded<'_>> = got
+            .iter()
+            .map(|(slot, device, padded)| Padded { slot: *slot, device: *device, padded })
+            .collect();
         let rebuilt = repair(&held, &secrets.key, meta, slot, &holder).map_err(|e| refuse(e.to_string()))?;
         let len = u64::try_from(rebuilt.padded.len()).map_err(|e| refuse(e.to_string()))?;
         let fragment = Fragment { root: rebuilt.padded_root, len };
@@ -187,7 +205,11 @@ impl RepairAgent {
                 other => return Err(nonsense(&other).into()),
             }
         }
-        if offset == fragment.len { Ok(()) } else { Err(refuse("the new holder did not take the whole fragment")) }
+        if offset == fragment.len {
+            Ok(())
+        } else {
+            Err(refuse("the new holder did not take the whole fragment"))
+        }
     }
 
     /// Signs the next revision and gets the holder's signature.
@@ -250,7 +272,11 @@ impl RepairAgent {
         let entry = self.chain.device(&other).await.ok_or_else(|| refuse("the other agent is gone"))?;
         let head = self.head(lease, revision.slot, revision.generation, other);
         let body = Body::Confirm(*revision);
-        let reply = self.caller.ask(&entry.key, head, &body, None, &self.identity.key).await.map_err(Refusal::from)?;
+        let reply = self
+            .caller
+            .ask(&entry.key, head, &body, None, &self.identity.key)
+            .await
+            .map_err(Refusal::from)?;
         let Reply::Confirmed(signature) = reply else { return Err(nonsense(&reply).into()) };
         let signed = cairn_types::encode(&(revision.digest(), self.identity.device));
         entry.key.verify(sign::CONFIRM, &signed, &signature).map_err(|e| refuse(e.to_string()))?;
@@ -274,7 +300,12 @@ impl RepairAgent {
 
 #[async_trait]
 impl Confirm for RepairAgent {
-    async fn confirm(&self, lease: &LeaseEntry, agent: DeviceId, revision: &Revision) -> Result<Signature, Refusal> {
+    async fn confirm(
+        &self,
+        lease: &LeaseEntry,
+        agent: DeviceId,
+        revision: &Revision,
+    ) -> Result<Signature, Refusal> {
         let slot = lease.slots.get(usize::from(revision.slot));
         let right = slot.is_some_and(|s| s.device == revision.device && s.generation == revision.generation);
         if !right || revision.lease != lease.id || revision.device == self.identity.device {

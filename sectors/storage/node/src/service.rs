@@ -34,7 +34,12 @@ pub struct Identity {
 #[async_trait]
 pub trait Confirm: Send + Sync {
     /// Confirms that `agent` rebuilt `revision` rightly.
-    async fn confirm(&self, lease: &LeaseEntry, agent: DeviceId, revision: &Revision) -> Result<Signature, Refusal>;
+    async fn confirm(
+        &self,
+        lease: &LeaseEntry,
+        agent: DeviceId,
+        revision: &Revision,
+    ) -> Result<Signature, Refusal>;
 }
 
 struct Inner {
@@ -90,7 +95,13 @@ impl StorageNode {
 
     async fn answer(&self, from: PublicKey, request: &[u8]) -> Result<Reply, WireError> {
         let inner = &self.0;
-        let malformed = |e: cairn_types::DecodeError| WireError::new(code::MALFORMED, e.to_string(), "send what docs/reference/storage-formats.md describes");
+        let malformed = |e: cairn_types::DecodeError| {
+            WireError::new(
+                code::MALFORMED,
+                e.to_string(),
+                "send what docs/reference/storage-formats.md describes",
+            )
+        };
         match decode_request(request).map_err(malformed)? {
             Request::Hello => {
                 let network = inner.chain.network();
@@ -104,15 +115,21 @@ impl StorageNode {
                 }
                 let this = self.clone();
                 let done = tokio::task::spawn_blocking(move || this.handle(&access, &signed, body)).await;
-                done.map_err(|e| WireError::new(code::DISK, format!("the request was given up: {e}"), "ask again"))?
-                    .map_err(Into::into)
+                done.map_err(|e| {
+                    WireError::new(code::DISK, format!("the request was given up: {e}"), "ask again")
+                })?
+                .map_err(Into::into)
             }
         }
     }
 
     async fn confirm(&self, access: &Access, revision: &Revision) -> Result<Reply, WireError> {
         let Some(confirmer) = self.0.confirmer.get() else {
-            return Err(WireError::new(code::REPAIR, "this device runs no repair agent", "ask the customer to confirm"));
+            return Err(WireError::new(
+                code::REPAIR,
+                "this device runs no repair agent",
+                "ask the customer to confirm",
+            ));
         };
         let Some(agent) = access.agent else {
             return Err(WireError::new(code::REPAIR, "confirmations are between agents", "ask as an agent"));
@@ -155,7 +172,11 @@ impl StorageNode {
     fn get(&self, a: &Access, segment: &SegmentId, offset: u64, len: u32) -> Result<Reply, Refusal> {
         let inner = &self.0;
         if inner.cheats.refuses(segment) {
-            return Err(Refusal::new(code::DAMAGED, "the fragment cannot be read", "read it from other slots"));
+            return Err(Refusal::new(
+                code::DAMAGED,
+                "the fragment cannot be read",
+                "read it from other slots",
+            ));
         }
         if let Some(agent) = a.agent {
             self.charge_agent(&a.key, agent, u64::from(len))?;
@@ -205,7 +226,10 @@ impl StorageNode {
         let r = &proposed.revision;
         let named = (r.network, r.device) == (inner.chain.network(), inner.identity.device);
         if !named || SlotKey::of(r) != a.key {
-            return refuse("the revision names another slot than the request", "sign what the request is about");
+            return refuse(
+                "the revision names another slot than the request",
+                "sign what the request is about",
+            );
         }
         let by = match proposed.signer {
             Signer::Customer => None,
@@ -233,10 +257,18 @@ impl StorageNode {
         let named = (r.network, r.device) == (inner.chain.network(), inner.identity.device);
         if !named || key != a.key {
             let remedy = "name network, lease, slot, generation and device of the request";
-            return Err(Refusal::new(code::RECEIPT, "the receipt names another slot than the request", remedy));
+            return Err(Refusal::new(
+                code::RECEIPT,
+                "the receipt names another slot than the request",
+                remedy,
+            ));
         }
         if signed.check(&a.lease.key).is_err() {
-            return Err(Refusal::new(code::SIGNATURE, "the receipt's signature does not fit", "sign with the lease's key"));
+            return Err(Refusal::new(
+                code::SIGNATURE,
+                "the receipt's signature does not fit",
+                "sign with the lease's key",
+            ));
         }
         let (served, receipted_kib) = inner.store.receipt(&a.key, signed)?;
         Ok(Reply::Served { served, receipted_kib })

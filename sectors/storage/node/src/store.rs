@@ -42,9 +42,11 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A failure of the disk as a refusal.
 fn io(e: &std::io::Error) -> StoreError {
     match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            Refusal::with(code::FULL, format!("the disk is full: {e}"), "use another slot; the operator must make room")
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Refusal::with(
+            code::FULL,
+            format!("the disk is full: {e}"),
+            "use another slot; the operator must make room",
+        ),
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Refusal::with(
             code::READ_ONLY,
             format!("the disk is read-only: {e}"),
@@ -144,7 +146,9 @@ impl Store {
             slots.insert(key, Slot { row, list, standing, ..Slot::default() });
         }
         for (at, garbage) in self.index.all::<Garbage>(GARBAGE, &[])? {
-            let (Some(key), Some(Ok(id))) = (SlotKey::read(&at), at.get(38..).map(TryInto::try_into)) else { continue };
+            let (Some(key), Some(Ok(id))) = (SlotKey::read(&at), at.get(38..).map(TryInto::try_into)) else {
+                continue;
+            };
             slots.entry(key).or_default().garbage.insert(SegmentId(id), garbage);
         }
         for (key, segments) in self.files.slots()? {
@@ -213,7 +217,13 @@ impl Store {
     ///
     /// # Errors
     /// Unknown, a range outside it, or damaged.
-    pub fn get(&self, key: &SlotKey, segment: &SegmentId, offset: u64, len: u32) -> Result<Vec<u8>, StoreError> {
+    pub fn get(
+        &self,
+        key: &SlotKey,
+        segment: &SegmentId,
+        offset: u64,
+        len: u32,
+    ) -> Result<Vec<u8>, StoreError> {
         let found = self.existing(key).and_then(|s| locked(&s).find(segment));
         let fragment = found.ok_or_else(|| unknown(segment))?;
         let end = offset.checked_add(u64::from(len)).filter(|end| *end <= fragment.len);

@@ -44,13 +44,20 @@ impl RepairAgent {
     }
 
     /// A whole fragment, as long as the table says.
-    pub(super) async fn fetch(&self, lease: &LeaseEntry, slot: u16, meta: &SegmentMeta) -> Result<Vec<u8>, CallError> {
+    pub(super) async fn fetch(
+        &self,
+        lease: &LeaseEntry,
+        slot: u16,
+        meta: &SegmentMeta,
+    ) -> Result<Vec<u8>, CallError> {
         let (mut out, mut offset) = (Vec::new(), 0u64);
         while offset < meta.fragment_len() {
             let left = meta.fragment_len() - offset;
             let len = u32::try_from(left.min(u64::from(MAX_PART))).unwrap_or(MAX_PART);
             match self.ask(lease, slot, &Body::Get { segment: *meta.id(), offset, len }, None).await? {
-                Reply::Bytes(bytes) if u64::try_from(bytes.len()) == Ok(u64::from(len)) => out.extend_from_slice(&bytes),
+                Reply::Bytes(bytes) if u64::try_from(bytes.len()) == Ok(u64::from(len)) => {
+                    out.extend_from_slice(&bytes)
+                }
                 other => return Err(nonsense(&other)),
             }
             offset = offset.saturating_add(u64::from(len));
@@ -58,12 +65,20 @@ impl RepairAgent {
         Ok(out)
     }
 
-    async fn listing(&self, lease: &LeaseEntry, slot: u16, staged: bool) -> Result<(Vec<Held>, Option<CoSigned>), Refusal> {
+    async fn listing(
+        &self,
+        lease: &LeaseEntry,
+        slot: u16,
+        staged: bool,
+    ) -> Result<(Vec<Held>, Option<CoSigned>), Refusal> {
         let mut out: Vec<Held> = Vec::new();
         loop {
             let after = u64::try_from(out.len()).map_err(|e| refuse(e.to_string()))?;
-            let reply = self.ask(lease, slot, &Body::List { staged, after }, None).await.map_err(Refusal::from)?;
-            let Reply::List(Listing { revision, total, entries }) = reply else { return Err(nonsense(&reply).into()) };
+            let reply =
+                self.ask(lease, slot, &Body::List { staged, after }, None).await.map_err(Refusal::from)?;
+            let Reply::List(Listing { revision, total, entries }) = reply else {
+                return Err(nonsense(&reply).into());
+            };
             let end = entries.is_empty();
             out.extend(entries);
             if end || after.max(total) > MAX_ENTRIES || u64::try_from(out.len()).is_ok_and(|n| n >= total) {
@@ -73,7 +88,11 @@ impl RepairAgent {
     }
 
     /// The list that stands on the holder of a slot, and its revision.
-    pub(super) async fn holding(&self, lease: &LeaseEntry, slot: u16) -> Result<(SlotList, Option<CoSigned>), Refusal> {
+    pub(super) async fn holding(
+        &self,
+        lease: &LeaseEntry,
+        slot: u16,
+    ) -> Result<(SlotList, Option<CoSigned>), Refusal> {
         let (held, revision) = self.listing(lease, slot, false).await?;
         let list = SlotList::from_held(held).map_err(|e| refuse(e.to_string()))?;
         if revision.as_ref().is_some_and(|r| r.revision.tree != list.root()) {
@@ -83,7 +102,11 @@ impl RepairAgent {
     }
 
     /// What is staged on the holder of a slot.
-    pub(super) async fn staged(&self, lease: &LeaseEntry, slot: u16) -> Result<BTreeMap<SegmentId, Held>, Refusal> {
+    pub(super) async fn staged(
+        &self,
+        lease: &LeaseEntry,
+        slot: u16,
+    ) -> Result<BTreeMap<SegmentId, Held>, Refusal> {
         let (held, _) = self.listing(lease, slot, true).await?;
         Ok(held.into_iter().map(|h| (h.segment, h)).collect())
     }

@@ -3,7 +3,9 @@
 use cairn_sector::LeaseEntry;
 use cairn_storage_codec::keys::LeaseRepairKey;
 use cairn_storage_codec::segment::{SegmentId, SegmentMeta};
-use cairn_storage_codec::wire::{Body, LogPage, MAX_PART, NoteSecret, Reply, box_secret, entry_hash, open_part};
+use cairn_storage_codec::wire::{
+    Body, LogPage, MAX_PART, NoteSecret, Reply, box_secret, entry_hash, open_part,
+};
 use cairn_types::{LeaseId, Refusal};
 use std::collections::BTreeMap;
 
@@ -25,7 +27,9 @@ impl RepairAgent {
     pub(super) async fn secrets(&self, lease: &LeaseEntry) -> Result<Secrets, Refusal> {
         let secret = box_secret(&self.identity.key);
         for (slot, _) in (0u16..).zip(&lease.slots) {
-            let Ok(Reply::Note(Some(note))) = self.ask(lease, slot, &Body::NoteGet, None).await else { continue };
+            let Ok(Reply::Note(Some(note))) = self.ask(lease, slot, &Body::NoteGet, None).await else {
+                continue;
+            };
             if let Some(note) = note.open(&self.identity.device, &secret).filter(|n| n.lease == lease.id) {
                 return Ok(Secrets { lease: lease.id, key: note.key(), note });
             }
@@ -35,7 +39,8 @@ impl RepairAgent {
 
     /// The lease's segments, from the replica of the index log that reaches furthest.
     pub(super) async fn table(&self, secrets: &Secrets) -> Result<BTreeMap<SegmentId, SegmentMeta>, Refusal> {
-        let index = self.chain.lease(&secrets.note.index).await.ok_or_else(|| refuse("the index lease is gone"))?;
+        let index =
+            self.chain.lease(&secrets.note.index).await.ok_or_else(|| refuse("the index lease is gone"))?;
         let grant = Some(secrets.note.grant);
         let mut heads = Vec::new();
         for (slot, _) in (0u16..).zip(&index.slots) {
@@ -66,7 +71,8 @@ impl RepairAgent {
         let (mut at, mut hash) = (first, None);
         while at < next {
             let body = Body::LogRead { from: at, max_bytes: MAX_PART };
-            let reply = self.ask(index, slot, &body, Some(secrets.note.grant)).await.map_err(Refusal::from)?;
+            let reply =
+                self.ask(index, slot, &body, Some(secrets.note.grant)).await.map_err(Refusal::from)?;
             let Reply::Entries(page) = reply else { return Err(nonsense(&reply).into()) };
             let follows = page.seq == at && !page.entries.is_empty() && hash.is_none_or(|h| h == page.prev);
             if !follows {

@@ -24,7 +24,11 @@ pub(super) struct Access {
 }
 
 fn signature(cause: &str) -> WireError {
-    WireError::new(code::SIGNATURE, cause, "sign with the lease's key, or as a helper of the lease with its device key")
+    WireError::new(
+        code::SIGNATURE,
+        cause,
+        "sign with the lease's key, or as a helper of the lease with its device key",
+    )
 }
 
 impl StorageNode {
@@ -43,15 +47,30 @@ impl StorageNode {
         }
         let lease = inner.chain.lease(&head.lease).await;
         let lease = lease.ok_or_else(|| {
-            WireError::new(code::NOT_YOUR_SLOT, "the lease is not open", "open a lease, or wait until the device sees it")
+            WireError::new(
+                code::NOT_YOUR_SLOT,
+                "the lease is not open",
+                "open a lease, or wait until the device sees it",
+            )
         })?;
         let (signer, agent, helper) = self.signer(&lease, head.signer, signed.grant.as_ref()).await?;
         signed.check(&signer).map_err(|e| signature(&e.to_string()))?;
         let body = signed.body().map_err(|e| {
-            WireError::new(code::MALFORMED, e.to_string(), "send what docs/reference/storage-formats.md describes")
+            WireError::new(
+                code::MALFORMED,
+                e.to_string(),
+                "send what docs/reference/storage-formats.md describes",
+            )
         })?;
         let key = SlotKey { lease: lease.id, slot: head.slot, generation: head.generation };
-        let access = Access { quota: self.quota(&lease), read_only: self.reads_only(&lease), lease, key, agent, signer };
+        let access = Access {
+            quota: self.quota(&lease),
+            read_only: self.reads_only(&lease),
+            lease,
+            key,
+            agent,
+            signer,
+        };
         self.permit(&access, &body, helper)?;
         Ok((access, body))
     }
@@ -66,12 +85,14 @@ impl StorageNode {
         let Signer::Agent(agent) = signer else { return Ok((lease.key, None, false)) };
         let helper = lease.helpers.contains(&agent);
         let granted = grant.is_some_and(|g| {
-            (g.network, g.lease, g.device) == (self.0.chain.network(), lease.id, agent) && g.check(&lease.key).is_ok()
+            (g.network, g.lease, g.device) == (self.0.chain.network(), lease.id, agent)
+                && g.check(&lease.key).is_ok()
         });
         if !helper && !granted {
             return Err(signature("the agent is no helper of this lease and has no grant"));
         }
-        let entry = self.0.chain.device(&agent).await.ok_or_else(|| signature("the agent is not registered"))?;
+        let entry =
+            self.0.chain.device(&agent).await.ok_or_else(|| signature("the agent is not registered"))?;
         Ok((entry.key, Some(agent), helper))
     }
 
@@ -79,16 +100,29 @@ impl StorageNode {
         let me = self.0.identity.device;
         if let Body::Confirm(_) = body {
             let both = helper && a.lease.helpers.contains(&me) && a.agent != Some(me);
-            return if both { Ok(()) } else { Err(signature("confirmations are between the lease's helpers")) };
+            return if both {
+                Ok(())
+            } else {
+                Err(signature("confirmations are between the lease's helpers"))
+            };
         }
         let slot = a.lease.slots.get(usize::from(a.key.slot));
         let Some(slot) = slot.filter(|s| s.device == me && s.generation == a.key.generation) else {
-            let cause = format!("this device does not hold slot {} in generation {}", a.key.slot, a.key.generation);
-            return Err(WireError::new(code::NOT_YOUR_SLOT, cause, "look the lease up again and ask the present holder"));
+            let cause =
+                format!("this device does not hold slot {} in generation {}", a.key.slot, a.key.generation);
+            return Err(WireError::new(
+                code::NOT_YOUR_SLOT,
+                cause,
+                "look the lease up again and ask the present holder",
+            ));
         };
         if body.writes() && a.read_only {
             let cause = "the lease is served for reading only";
-            return Err(WireError::new(code::READ_ONLY, cause, "fund the lease, or fetch the data before it ends"));
+            return Err(WireError::new(
+                code::READ_ONLY,
+                cause,
+                "fund the lease, or fetch the data before it ends",
+            ));
         }
         if a.agent.is_none() {
             return Ok(());

@@ -97,7 +97,9 @@ impl Store {
             }
         }
         let old = self.index.get(OLD, &key.with_revision(r))?;
-        old.ok_or_else(|| Refusal::new(code::DAMAGED, "the fragment list of a frozen revision is gone", "start anew"))
+        old.ok_or_else(|| {
+            Refusal::new(code::DAMAGED, "the fragment list of a frozen revision is gone", "start anew")
+        })
     }
 
     /// Answers as they were given first.
@@ -164,7 +166,8 @@ impl Store {
         let end = key(epoch.plus(1));
         self.index.write(|tx| {
             tx.retain(FROZEN, &[], |k| k >= end.as_slice())?;
-            tx.retain(ANSWERS, &[], |k| k >= end.as_slice())
+            // The answers of the epoch just closed stay one epoch longer, for whoever asks what was answered.
+            tx.retain(ANSWERS, &[], |k| k >= key(epoch).as_slice())
         })?;
         let open = {
             let mut frozen = locked(&self.frozen);

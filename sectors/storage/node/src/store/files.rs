@@ -82,7 +82,13 @@ impl Files {
     }
 
     /// Makes a fragment durable.
-    pub fn write(&self, key: &SlotKey, segment: &SegmentId, data: &[u8], outboard: &Outboard) -> Result<(), StoreError> {
+    pub fn write(
+        &self,
+        key: &SlotKey,
+        segment: &SegmentId,
+        data: &[u8],
+        outboard: &Outboard,
+    ) -> Result<(), StoreError> {
         let at = dir(key);
         let group = self.group(&at)?;
         let tmp = PathBuf::from("tmp").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
@@ -101,7 +107,13 @@ impl Files {
         })
     }
 
-    pub fn read(&self, key: &SlotKey, segment: &SegmentId, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+    pub fn read(
+        &self,
+        key: &SlotKey,
+        segment: &SegmentId,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, StoreError> {
         self.disk.read_at(&path(key, segment), offset, len).map_err(|e| damaged(segment, &e.to_string()))
     }
 

@@ -35,7 +35,11 @@ const ALL: [Table; 10] = [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE, FROZEN, ANSWERS
 fn broken(e: impl Into<redb::Error>) -> StoreError {
     match e.into() {
         redb::Error::Io(e) => super::io(&e),
-        other => Refusal::with(code::DISK, format!("the index failed: {other}"), "look at the disk, then restart the node"),
+        other => Refusal::with(
+            code::DISK,
+            format!("the index failed: {other}"),
+            "look at the disk, then restart the node",
+        ),
     }
 }
 
@@ -92,7 +96,11 @@ impl Index {
     }
 
     /// All rows under a prefix.
-    pub fn all<V: BorshDeserialize>(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, V)>, StoreError> {
+    pub fn all<V: BorshDeserialize>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+    ) -> Result<Vec<(Vec<u8>, V)>, StoreError> {
         let mut out = Vec::new();
         self.scan(table, prefix, prefix, |k, v| {
             out.push((k.to_vec(), v));
@@ -104,12 +112,21 @@ impl Index {
 
 fn read<V: BorshDeserialize>(bytes: &[u8]) -> Result<V, StoreError> {
     decode(bytes).map_err(|e| {
-        Refusal::with(code::DAMAGED, format!("a row of the index does not decode: {e}"), "restore the index or start anew")
+        Refusal::with(
+            code::DAMAGED,
+            format!("a row of the index does not decode: {e}"),
+            "restore the index or start anew",
+        )
     })
 }
 
 impl Change<'_> {
-    pub fn put<V: BorshSerialize + ?Sized>(&self, table: Table, key: &[u8], value: &V) -> Result<(), StoreError> {
+    pub fn put<V: BorshSerialize + ?Sized>(
+        &self,
+        table: Table,
+        key: &[u8],
+        value: &V,
+    ) -> Result<(), StoreError> {
         let mut table = self.0.open_table(table).map_err(broken)?;
         table.insert(key, encode(value).as_slice()).map_err(broken)?;
         Ok(())
@@ -120,7 +137,12 @@ impl Change<'_> {
         Ok(())
     }
     /// Removes all rows under a prefix whose key `keep` does not keep.
-    pub fn retain(&self, table: Table, prefix: &[u8], keep: impl Fn(&[u8]) -> bool) -> Result<(), StoreError> {
+    pub fn retain(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        keep: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), StoreError> {
         let mut table = self.0.open_table(table).map_err(broken)?;
         let mut gone = Vec::new();
         for row in table.range(prefix..).map_err(broken)? {

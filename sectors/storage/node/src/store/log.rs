@@ -8,7 +8,11 @@ use super::rows::LogRow;
 use super::{Quota, Slot, SlotKey, SlotRow, Store, StoreError, as_len, locked};
 
 fn refuse(cause: String) -> StoreError {
-    Refusal::with(code::LOG, cause, "read the log's head and go on from there; a machine that lags behind must recover")
+    Refusal::with(
+        code::LOG,
+        cause,
+        "read the log's head and go on from there; a machine that lags behind must recover",
+    )
 }
 
 /// New rows of an append, and the state after it.
@@ -46,7 +50,9 @@ impl Store {
     ) -> Result<LogState, StoreError> {
         let slot = self.slot(key);
         let mut slot = locked(&slot);
-        let Some(plan) = self.plan(key, &slot.row.log, fence, at, prev, entries)? else { return Ok(slot.row.log) };
+        let Some(plan) = self.plan(key, &slot.row.log, fence, at, prev, entries)? else {
+            return Ok(slot.row.log);
+        };
         let before = slot.row.log.bytes;
         let more = plan.state.bytes.saturating_sub(before);
         room(&slot, plan.state.bytes, quota)?;
@@ -122,7 +128,9 @@ impl Store {
             Some(before) => self.log_row(key, before)?.map(|r| r.hash),
         };
         match known {
-            Some(known) if known != *prev => Err(refuse(format!("entry {at} does not follow the one before it"))),
+            Some(known) if known != *prev => {
+                Err(refuse(format!("entry {at} does not follow the one before it")))
+            }
             _ => Ok(()),
         }
     }
@@ -183,7 +191,10 @@ impl Store {
             return Ok(state);
         }
         if before > state.checkpoint {
-            return Err(refuse(format!("the latest checkpoint restates what is before {}", state.checkpoint)));
+            return Err(refuse(format!(
+                "the latest checkpoint restates what is before {}",
+                state.checkpoint
+            )));
         }
         let mut gone = 0u64;
         let end = key.with(before);

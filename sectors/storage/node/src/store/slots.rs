@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 
 use super::index::{Change, GARBAGE, HELD, OLD, SLOTS};
 use super::rows::Garbage;
-use super::{MAX_PARTIAL, Partial, Quota, Slot, SlotKey, Store, StoreError, as_len, locked, outboard_of, unknown};
+use super::{
+    MAX_PARTIAL, Partial, Quota, Slot, SlotKey, Store, StoreError, as_len, locked, outboard_of, unknown,
+};
 
 fn exposure(unsigned: u64, more: u64, limit: u64) -> StoreError {
     Refusal::with(
@@ -108,7 +110,11 @@ impl Store {
             self.abandon(slot, segment);
             let held = self.partial.load(Ordering::SeqCst);
             if held.saturating_add(fragment.len) > MAX_PARTIAL {
-                return Err(Refusal::new(code::FULL, "too many fragments are arriving in parts", "try again later"));
+                return Err(Refusal::new(
+                    code::FULL,
+                    "too many fragments are arriving in parts",
+                    "try again later",
+                ));
             }
             self.admit(slot, fragment.len, quota)?;
             self.partial.fetch_add(fragment.len, Ordering::SeqCst);
@@ -220,7 +226,11 @@ impl Store {
         }
         let signed = accept(proposed.clone());
         let until = self.newest_frozen(key);
-        let row = super::SlotRow { standing: Some(signed.clone()), fence: slot.row.fence.max(r.fence), ..slot.row.clone() };
+        let row = super::SlotRow {
+            standing: Some(signed.clone()),
+            fence: slot.row.fence.max(r.fence),
+            ..slot.row.clone()
+        };
         self.index.write(|tx| {
             tx.put(SLOTS, &key.bytes(), &row)?;
             diff(tx, key, slot.list.held(), list.held())?;
@@ -274,7 +284,10 @@ impl Store {
         let slot = locked(&slot);
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         let all: Vec<Held> = if staged {
-            slot.staged.iter().map(|(segment, fragment)| Held { segment: *segment, fragment: *fragment }).collect()
+            slot.staged
+                .iter()
+                .map(|(segment, fragment)| Held { segment: *segment, fragment: *fragment })
+                .collect()
         } else {
             slot.list.held().to_vec()
         };

@@ -33,7 +33,9 @@ async fn nothing_acknowledged_is_lost_at_any_crash_point() {
         if put_two {
             assert_eq!(read(2).await, Ok(Reply::Bytes(sealed[1].fragments[0][..1000].to_vec())), "{point}");
         }
-        let Ok(Reply::List(list)) = t.ask(DATA, 0, Body::List { staged: false, after: 0 }).await else { panic!() };
+        let Ok(Reply::List(list)) = t.ask(DATA, 0, Body::List { staged: false, after: 0 }).await else {
+            panic!()
+        };
         if revised {
             assert_eq!(list.entries, vec![held_one], "{point}");
         }

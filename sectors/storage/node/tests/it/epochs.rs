@@ -108,7 +108,10 @@ async fn another_commitment_on_the_chain_means_silence() {
     t.commit().await;
     let other = Commitment::default();
     let epoch = t.lease_epoch();
-    assert_eq!(t.seats[0].duties.answers(epoch, epoch_seed(7, epoch), &t.params, &other, true).unwrap(), None);
+    assert_eq!(
+        t.seats[0].duties.answers(epoch, epoch_seed(7, epoch), &t.params, &other, true).unwrap(),
+        None
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

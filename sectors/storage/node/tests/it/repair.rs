@@ -55,7 +55,8 @@ async fn read_back(t: &Town) {
         let at = usize::try_from(offset).unwrap();
         fragments[usize::from(slot)].as_ref().map(|f: &Vec<u8>| f[at..at + len].to_vec())
     };
-    let opened = cairn_storage_codec::segment::open(&t.keys, &sealed.meta, &devices, 0..300_000, &source).unwrap();
+    let opened =
+        cairn_storage_codec::segment::open(&t.keys, &sealed.meta, &devices, 0..300_000, &source).unwrap();
     assert!(opened.plain.iter().enumerate().all(|(i, b)| *b == u8::try_from(i % 251).unwrap() ^ 1));
 }
 

@@ -28,7 +28,9 @@ async fn what_was_put_and_revised_is_listed_and_read_back() {
     let want = &sealed.fragments[1];
     let reply = t.ask(DATA, 1, get(1, 1000, 5000)).await;
     assert_eq!(reply, Ok(Reply::Bytes(want[1000..6000].to_vec())));
-    let Ok(Reply::List(list)) = t.ask(DATA, 1, Body::List { staged: false, after: 0 }).await else { panic!() };
+    let Ok(Reply::List(list)) = t.ask(DATA, 1, Body::List { staged: false, after: 0 }).await else {
+        panic!()
+    };
     assert_eq!(list.entries, t.lists[1].held());
     let revision = list.revision.unwrap();
     assert_eq!(revision.revision.tree, t.lists[1].root());
@@ -53,7 +55,12 @@ async fn parts_arrive_in_order_and_a_wrong_root_is_refused() {
     assert_eq!(t.ask(DATA, 0, part(30_000, 40_000)).await, Ok(Reply::Put { have: 40_000 }));
     assert_eq!(t.ask(DATA, 0, part(40_000, 100_000)).await, Ok(Reply::Put { have: 100_000 }));
     assert_eq!(t.ask(DATA, 0, part(0, 100_000)).await, Ok(Reply::Put { have: 100_000 }));
-    let wrong = Body::Put { segment: SegmentId([4; 32]), fragment: fragment(&data), offset: 0, bytes: vec![6; 100_000] };
+    let wrong = Body::Put {
+        segment: SegmentId([4; 32]),
+        fragment: fragment(&data),
+        offset: 0,
+        bytes: vec![6; 100_000],
+    };
     assert_eq!(t.refused(DATA, 0, wrong).await, c::FRAGMENT);
     let Ok(Reply::Status(status)) = t.ask(DATA, 0, Body::Status).await else { panic!() };
     assert_eq!((status.staged, status.free), (100_000, crate::town::CAPACITY - 100_000));
@@ -103,7 +110,10 @@ async fn only_the_lease_key_for_this_slot_and_time_is_served() {
     let helper = wire_head(head, |h| h.signer = Signer::Agent(t.id(3)));
     assert!(t.send(helper, &Body::Status, &device_key(&t.id(3))).await.is_ok());
     assert_eq!(code(t.send(helper, &put(1, b"x"), &device_key(&t.id(3))).await), c::SIGNATURE);
-    assert_eq!(code(t.send(helper, &Body::NotePut(Note::default()), &device_key(&t.id(3))).await), c::SIGNATURE);
+    assert_eq!(
+        code(t.send(helper, &Body::NotePut(Note::default()), &device_key(&t.id(3))).await),
+        c::SIGNATURE
+    );
 }
 
 fn wire_head(
@@ -157,9 +167,15 @@ async fn a_log_is_sequential_fenced_and_truncated_below_checkpoints_only() {
         other => panic!("{other:?}"),
     };
     assert_eq!(t.refused(INDEX, 0, append(1, ha, vec![b.clone()])).await, c::LOG);
-    assert_eq!(state(t.ask(INDEX, 0, append(0, Hash::default(), vec![a.clone(), b.clone()])).await), (0, 2, hb));
+    assert_eq!(
+        state(t.ask(INDEX, 0, append(0, Hash::default(), vec![a.clone(), b.clone()])).await),
+        (0, 2, hb)
+    );
     // Equal content again; then another one under the same fence.
-    assert_eq!(state(t.ask(INDEX, 0, append(0, Hash::default(), vec![a.clone(), b.clone()])).await), (0, 2, hb));
+    assert_eq!(
+        state(t.ask(INDEX, 0, append(0, Hash::default(), vec![a.clone(), b.clone()])).await),
+        (0, 2, hb)
+    );
     assert_eq!(t.refused(INDEX, 0, append(1, ha, vec![x.clone()])).await, c::LOG);
     assert_eq!(t.refused(INDEX, 0, append(2, ha, vec![x.clone()])).await, c::LOG);
     // A machine with a higher fence replaces the tail that it did not see.
@@ -173,7 +189,9 @@ async fn a_log_is_sequential_fenced_and_truncated_below_checkpoints_only() {
     let truncate = |before| Body::LogTruncate { before };
     assert_eq!(code(t.send(head, &truncate(3), &lease_key(&INDEX)).await), c::LOG);
     assert_eq!(state(t.send(head, &truncate(2), &lease_key(&INDEX)).await).0, 2);
-    let Ok(Reply::Entries(page)) = t.ask(INDEX, 0, Body::LogRead { from: 2, max_bytes: 1 }).await else { panic!() };
+    let Ok(Reply::Entries(page)) = t.ask(INDEX, 0, Body::LogRead { from: 2, max_bytes: 1 }).await else {
+        panic!()
+    };
     assert_eq!((page.seq, page.entries.len(), page.state.next), (2, 1, 3));
     assert_eq!(t.refused(INDEX, 0, Body::LogRead { from: 1, max_bytes: 1 }).await, c::LOG);
     // A replica that lags behind starts anew at a checkpoint.

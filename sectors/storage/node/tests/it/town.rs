@@ -5,14 +5,18 @@ use cairn_crypto::keys::SecretKey;
 use cairn_net::{Local, Transport};
 use cairn_sector::{DeviceEntry, Erased, LeaseEntry, RawJudgement, Registry, Row};
 use cairn_storage_codec::segment::{SealedSegment, SegmentId, seal};
-use cairn_storage_codec::wire::{self, Body, Grant, Head, Held, LogEntry, Note, NoteSecret, RepairPart, Reply, SlotList};
+use cairn_storage_codec::wire::{
+    self, Body, Grant, Head, Held, LogEntry, Note, NoteSecret, RepairPart, Reply, SlotList,
+};
 use cairn_storage_codec::{Profile, StorageKeys};
 use cairn_storage_node::cheats::Cheats;
 use cairn_storage_node::client::{CallError, Caller};
 use cairn_storage_node::disk::{Disk, SimDisk};
 use cairn_storage_node::{ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
 use cairn_storage_rules::Storage;
-use cairn_storage_rules::types::{Commitment, CoSigned, Fragment, Kind, Offer, Order, Params, Receipt, Revision, Signer};
+use cairn_storage_rules::types::{
+    CoSigned, Commitment, Fragment, Kind, Offer, Order, Params, Receipt, Revision, Signer,
+};
 use cairn_testkit::world::{World, account_id, device, device_id, device_key, epoch_seed, lease, lease_key};
 use cairn_types::{DeviceId, Epoch, Hash, LeaseId, NetworkId, Rate, SectorId, decode, encode};
 use std::sync::{Arc, Mutex};
@@ -133,7 +137,13 @@ impl Town {
         let cheats = Arc::new(Cheats::default());
         let store = Arc::new(Store::open(Arc::new(disk.clone()) as Arc<dyn Disk>, CAPACITY).unwrap());
         let chain: Arc<dyn ChainView> = self.chain.clone();
-        let node = StorageNode::new(identity.clone(), store.clone(), chain.clone(), self.params.clone(), cheats.clone());
+        let node = StorageNode::new(
+            identity.clone(),
+            store.clone(),
+            chain.clone(),
+            self.params.clone(),
+            cheats.clone(),
+        );
         let transport: Arc<dyn Transport> = Arc::new(self.net.endpoint(identity.key.public()));
         let agent = RepairAgent::new(identity.clone(), chain.clone(), store.clone(), transport);
         node.set_confirmer(Arc::new(agent.clone()));
@@ -215,7 +225,12 @@ impl Town {
     }
 
     /// The next revision of a slot, signed by both.
-    pub async fn revise(&mut self, slot: u16, remove: &[SegmentId], add: &[Held]) -> Result<CoSigned, CallError> {
+    pub async fn revise(
+        &mut self,
+        slot: u16,
+        remove: &[SegmentId],
+        add: &[Held],
+    ) -> Result<CoSigned, CallError> {
         let n = usize::from(slot);
         let mut list = self.lists[n].clone();
         list.apply(remove, add).unwrap();
@@ -242,7 +257,10 @@ impl Town {
     pub fn receipt(&self, slot: u16, served_kib: u64) -> Body {
         let head = self.head(DATA, slot);
         let (lease, generation, device) = (DATA, head.generation, head.device);
-        Body::Receipt(Receipt { network: head.network, lease, slot, generation, device, served_kib }.sign(&lease_key(&DATA)))
+        Body::Receipt(
+            Receipt { network: head.network, lease, slot, generation, device, served_kib }
+                .sign(&lease_key(&DATA)),
+        )
     }
 
     /// Leaves the helpers' keys on all data slots and the table in the index log.
@@ -261,7 +279,11 @@ impl Town {
         }
         let added = sealed.iter().map(|s| s.meta.clone()).collect();
         let part = RepairPart { lease: DATA, reset: true, added, removed: Vec::new() };
-        let entry = LogEntry { checkpoint: None, repair: vec![wire::seal_part(&key, 0, &part).unwrap()], private: vec![1] };
+        let entry = LogEntry {
+            checkpoint: None,
+            repair: vec![wire::seal_part(&key, 0, &part).unwrap()],
+            private: vec![1],
+        };
         for slot in 0..2 {
             let body = Body::LogAppend { seq: 0, prev: Hash::default(), entries: vec![entry.clone()] };
             self.ask(INDEX, slot, body).await.unwrap();
@@ -287,7 +309,8 @@ impl Town {
             let id = seat.identity.device;
             let on_chain: Option<Commitment> =
                 self.chain.device(&id).await.unwrap().commitment.map(|c| decode(&c).unwrap());
-            let answers = on_chain.and_then(|c| seat.duties.answers(epoch, seed, &self.params, &c, true).unwrap());
+            let answers =
+                on_chain.and_then(|c| seat.duties.answers(epoch, seed, &self.params, &c, true).unwrap());
             let mut world = self.chain.0.lock().unwrap();
             world.registry.devices.get_mut(&id).unwrap().answers = answers.map(|(_, digest)| digest);
             let items = seat.duties.bundle_items(epoch).unwrap();
