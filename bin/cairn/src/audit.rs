@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use cairn_audit::{Finding, Report, verify};
 use cairn_client::Client;
 use cairn_ledger::tables::SectorEpochs;
-use cairn_types::{Epoch, Hash, SectorId, encode};
+use cairn_types::{Epoch, Hash, SectorId};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -26,11 +26,10 @@ pub async fn export(client: &Client, out: Out, epoch: u64, sector: u16, file: &P
 
 /// `cairn export state --out FILE`.
 pub async fn export_state(client: &Client, out: Out, file: &Path) -> Result<()> {
-    let export = client.export_state().await?;
-    std::fs::write(file, encode(&export)).with_context(|| format!("cannot write {}", file.display()))?;
-    let digest = export.digest().to_string();
-    out.answer(&json!({"height": export.height.0, "rows": export.rows.len(), "digest": digest, "file": file}), || {
-        format!("{} rows at height {}, digest {digest}", export.rows.len(), export.height)
+    let file = std::path::absolute(file)?;
+    let answer = client.devnet("export", &json!({"file": file})).await?;
+    out.answer(&answer, || {
+        format!("{} rows at height {}, digest {}", answer["rows"], answer["height"], answer["digest"].as_str().unwrap_or(""))
     });
     Ok(())
 }

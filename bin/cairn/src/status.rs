@@ -134,7 +134,7 @@ pub async fn earnings(client: &Client, out: Out, explain: Option<Option<u64>>, w
 fn row_json(l: &Line) -> serde_json::Value {
     json!({
         "device": l.row.payee.to_string(), "duty": duty(l), "units": l.row.units.0, "source": format!("{:?}", l.row.source),
-        "note": cairn_storage_rules::note_text(l.row.note), "note_code": l.row.note,
+        "note": cairn_storage_rules::judge::note::explain(l.row.note), "note_code": l.row.note,
         "fault": l.row.fault.map(|f| f.code), "charged_micro_usd": l.charged.0.to_string(),
         "unpaid_micro_usd": l.unpaid.0.to_string(),
     })
@@ -154,7 +154,7 @@ fn explained(lines: &[Line]) -> String {
         .map(|l| {
             let u = &l.row.units.0;
             let fault = l.row.fault.map(|f| format!("fault {} ({} ppm)", f.code, f.severity_ppm));
-            let why = fault.unwrap_or_else(|| cairn_storage_rules::note_text(l.row.note).to_owned());
+            let why = fault.unwrap_or_else(|| cairn_storage_rules::judge::note::explain(l.row.note).to_owned());
             vec![
                 l.row.payee.to_string()[..8].to_owned(),
                 duty(l),

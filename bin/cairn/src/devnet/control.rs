@@ -98,6 +98,7 @@ impl Devnet {
             "facts" => self.facts().await.map_err(|e| failed(format!("{e:#}"))),
             "doctor" => self.doctor(body["operator"].as_str()).await,
             "exit" => self.exit(text(body, "operator")).await,
+            "export" => self.export(text(body, "file")).await,
             "lose-gateway" => self.lose_gateway().await,
             "recover" => self.recover(text(body, "phrase"), epoch).await,
             other => Err(Refusal::with("devnet.command", format!("no command {other:?}"), "see `cairn devnet ctl --help`")),
@@ -125,22 +126,28 @@ impl Devnet {
         Ok(json!({"height": included.height.0}))
     }
 
+    async fn export(&self, file: &str) -> Result<Value, Refusal> {
+        let export = self.node.export_state().await?;
+        std::fs::write(file, cairn_types::encode(&export)).map_err(failed)?;
+        Ok(json!({"height": export.height.0, "rows": export.rows.len(), "digest": export.digest().to_string()}))
+    }
+
     /// The gateway's process and disk are gone: no index, no lease keys, nothing in memory.
     async fn lose_gateway(&self) -> Result<Value, Refusal> {
         let front = self.gateway.lock().await.take();
         let Some(front) = front else {
             return Err(Refusal::new("devnet.gateway", "there is no gateway to lose", "recover first"));
         };
-        front.server.stop().await;
-        front.gateway.abort();
+        front.server.shutdown().await;
+        front.gateway.stop();
         Ok(json!({"text": "the gateway is gone"}))
     }
 
     async fn recover(&self, phrase: &str, epoch: Duration) -> Result<Value, Refusal> {
         let phrase = Phrase::parse(phrase).map_err(|e| Refusal::with("phrase.invalid", e.to_string(), "write the 24 words in order"))?;
         if let Some(front) = self.gateway.lock().await.take() {
-            front.server.stop().await;
-            front.gateway.abort();
+            front.server.shutdown().await;
+            front.gateway.stop();
         }
         let root = phrase.derive32(super::keys::STORAGE_ROOT);
         let (gateway, found) = self.open_gateway(&root, epoch, true).await.map_err(|e| failed(format!("{e:#}")))?;

@@ -15,7 +15,7 @@ use cairn_net::{Local, Transport};
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_operator::Clock;
 use cairn_storage_gateway::gateway::{Config, Gateway, Terms};
-use cairn_storage_gateway::s3 as s3_server;
+use cairn_storage_gateway::server::{self, ServerConfig, ServerHandle};
 use cairn_types::{Credits, LeaseId, Rate};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,7 +30,7 @@ use crate::output::{Failure, Out, table};
 use crate::port::Port;
 use crate::s3::S3;
 use control::Control;
-use genesis::{AT_REST, interval, params, sectors, storage_params};
+use genesis::{AT_REST, interval, sectors, storage_params};
 use keys::Keys;
 use operators::{Operator, Shared};
 
@@ -57,7 +57,7 @@ pub struct Devnet {
 /// The gateway with its S3 server.
 struct Front {
     gateway: Arc<Gateway>,
-    server: s3_server::Server,
+    server: ServerHandle,
 }
 
 /// `cairn devnet`.
@@ -220,7 +220,8 @@ impl Devnet {
     }
 
     async fn serve(&self, gateway: (Arc<Gateway>, Value), listener: TcpListener) -> Result<()> {
-        let server = s3_server::serve(listener, gateway.0.clone(), REGION)?;
+        let config = ServerConfig { region: REGION.into(), ..ServerConfig::default() };
+        let server = server::serve(listener, gateway.0.clone(), config)?;
         *self.gateway.lock().await = Some(Front { gateway: gateway.0, server });
         Ok(())
     }
@@ -293,8 +294,8 @@ impl Devnet {
 
     async fn stop(&self) {
         if let Some(front) = self.gateway.lock().await.take() {
-            front.server.stop().await;
-            front.gateway.close().await;
+            front.server.shutdown().await;
+            front.gateway.stop();
         }
         for o in self.operators.lock().await.iter_mut() {
             o.crash().await;
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn phases_fit_into_the_shortest_epoch() {
-        params(Duration::from_secs(2)).check().expect("valid");
+        genesis::params(Duration::from_secs(2)).check().expect("valid");
         assert_eq!(interval(Duration::from_secs(2)), Duration::from_millis(100));
     }
 }

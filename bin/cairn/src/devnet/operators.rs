@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use cairn_client::{Client, Device};
+use cairn_crypto::keys::SecretKey;
 use cairn_net::{Local, Transport};
 use cairn_operator::{ChainLeases, Clock, Daemon, DaemonStatus, Finding, StorageWorker, examine, repairs};
 use cairn_storage_node::cheats::{ALL, Cheat, Cheats};
@@ -99,7 +100,7 @@ impl Operator {
         node.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(self.identity.clone(), store.clone(), chain, self.cheats.clone());
         let worker = Arc::new(StorageWorker::new(duties, store, leases, self.device, s.params.clone()));
-        let device = Device::new(s.client.clone(), self.device, self.identity.key.clone());
+        let device = Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
         let daemon = Daemon::new(device, self.account, worker.clone());
         let status = daemon.status();
         s.net.register(self.identity.key.public(), Arc::new(node));
