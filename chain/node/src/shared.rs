@@ -76,6 +76,13 @@ struct Dropped {
     by_id: BTreeMap<Hash, (Height, Receipt)>,
 }
 
+/// Blocks come in one at a time, in order. While the store catches up after a start, newer ones wait.
+#[derive(Default)]
+struct Gate {
+    open: bool,
+    waiting: Vec<FinalBlock>,
+}
+
 /// Shared by the machine, the worker and the handles.
 pub(crate) struct Core {
     pub facts: Facts,
@@ -90,6 +97,7 @@ pub(crate) struct Core {
     view: Mutex<View>,
     executed: Mutex<BTreeMap<(u64, Hash), Arc<Executed>>>,
     dropped: Mutex<Dropped>,
+    gate: Mutex<Gate>,
     /// Writes of blocks that become final while the mirror is read anew.
     pub later: Mutex<Option<Vec<Writes>>>,
     pub trouble: Mutex<Option<String>>,
@@ -122,6 +130,7 @@ impl Core {
             view: Mutex::default(),
             executed: Mutex::default(),
             dropped: Mutex::default(),
+            gate: Mutex::default(),
             later: Mutex::default(),
             trouble: Mutex::default(),
         }
@@ -138,7 +147,11 @@ impl Core {
 
     pub(crate) fn set_view(&self, chain: ChainRow, timestamp_ms: u64) {
         let height = chain.height;
-        *lock(&self.view) = View { chain: Some(chain), timestamp_ms };
+        let mut view = lock(&self.view);
+        if view.chain.as_ref().is_none_or(|c| c.height < height) {
+            *view = View { chain: Some(chain), timestamp_ms };
+        }
+        drop(view);
         self.tip.send_if_modified(|tip| {
             let newer = height > *tip;
             *tip = height.max(*tip);
@@ -169,8 +182,26 @@ impl Core {
         decode(&bytes).ok().map(Arc::new)
     }
 
-    /// Takes in a final block. Blocks that are known already are passed over.
+    /// Takes in a final block. Blocks that are known already are passed over; before [`Core::open_gate`], blocks above
+    /// a gap wait until it is filled.
     pub(crate) fn finalize(&self, block: &FinalBlock) -> KvResult<()> {
+        let mut gate = lock(&self.gate);
+        if !gate.open && self.height(block.header.height) > self.store.applied()?.plus(1) {
+            gate.waiting.push(block.clone());
+            return Ok(());
+        }
+        self.finalize_next(block)
+    }
+
+    /// The store has caught up: takes in what waited, and from now on everything at once.
+    pub(crate) fn open_gate(&self) -> KvResult<()> {
+        let mut gate = lock(&self.gate);
+        gate.open = true;
+        gate.waiting.sort_by_key(|b| b.header.height);
+        std::mem::take(&mut gate.waiting).iter().try_for_each(|b| self.finalize_next(b))
+    }
+
+    fn finalize_next(&self, block: &FinalBlock) -> KvResult<()> {
         let height = self.height(block.header.height);
         let applied = self.store.applied()?;
         if height <= applied {

@@ -180,6 +180,7 @@ async fn catch_up(core: &Arc<Core>, engine: &Engine) -> Result<(), NodeError> {
             None => core.stale.store(true, Ordering::Release),
         }
     }
+    core.open_gate().map_err(store_error)?;
     if reached > 0
         && let Some(bytes) = engine.get(key_of::<Chain>(&())).await?
         && let Some((_, chain)) = open_entry::<Chain>(&bytes)
