@@ -8,11 +8,11 @@ use cairn_types::Refusal;
 use futures::StreamExt as _;
 use std::time::Duration;
 
-/// Most bytes of a body that is too large that are read and thrown away. Answering before the client has finished
+/// Bytes above the limit of a body that are still read and thrown away. Answering before the client has finished
 /// sending would cut the connection, and the client would never see why.
-const DRAIN: usize = 128 << 20;
+const DRAIN: usize = 64 << 20;
 /// Longest time for a body to arrive.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads a body of at most `limit` bytes.
 pub(crate) async fn read(body: Body, limit: usize) -> Answer<Bytes> {
@@ -32,7 +32,7 @@ async fn collect(body: Body, limit: usize) -> Answer<Bytes> {
         seen = seen.saturating_add(chunk.len());
         if seen <= limit {
             kept.extend_from_slice(&chunk);
-        } else if seen > DRAIN {
+        } else if seen > limit.saturating_add(DRAIN) {
             break;
         } else {
             kept = BytesMut::new();

@@ -8,18 +8,33 @@ use crate::server::Api;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use cairn_ledger::evidence::BUNDLE_LIMIT;
 use cairn_ledger::settle::Line;
 use cairn_ledger::settlement::Settlement;
 use cairn_sector::{Next, Source};
 use cairn_types::{DeviceId, DutyId, LeaseId};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
-/// Largest bundle in bytes.
-const MAX_BUNDLE: usize = 32 << 20;
+/// Bytes of bundles and packs that are in memory at once, in MiB; one of the largest always fits.
+pub(crate) const BULK_MIB: usize = 320;
+/// What a download is counted as, in MiB: its size is known only when it is there.
+const DOWNLOAD_MIB: u32 = 64;
+
+/// Reserves room for an upload by the length that it announces.
+fn room_for(api: &Api, headers: &HeaderMap) -> Answer<OwnedSemaphorePermit> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let mib = length.unwrap_or(BUNDLE_LIMIT).min(BUNDLE_LIMIT).div_ceil(1 << 20);
+    room(api, u32::try_from(mib).unwrap_or(u32::MAX))
+}
+
+fn room(api: &Api, mib: u32) -> Answer<OwnedSemaphorePermit> {
+    api.bulks.clone().try_acquire_many_owned(mib).map_err(|_| busy("too many bundles or packs at once"))
+}
 
 fn octet_stream(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
@@ -35,13 +50,14 @@ pub(crate) struct Uploaded {
 /// Uploads a device's bundle of an epoch. It is shown to nobody before the cut.
 #[utoipa::path(
     post, path = "/v1/bundles", tag = "evidence",
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "At most 32 MiB"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "At most 256 MiB"),
     responses((status = 200, body = Uploaded), (status = "4XX", body = RefusalBody))
 )]
-pub(crate) async fn upload(State(api): State<Api>, body: Body) -> Answer<Json<Uploaded>> {
-    let _permit = api.bulks.clone().try_acquire_owned().map_err(|_| busy("too many uploads at once"))?;
-    let bytes = body::read(body, MAX_BUNDLE).await?;
-    let hash = api.node.upload_bundle(bytes.to_vec()).await.map_err(Failure::refused)?;
+pub(crate) async fn upload(State(api): State<Api>, headers: HeaderMap, body: Body) -> Answer<Json<Uploaded>> {
+    let _room = room_for(&api, &headers)?;
+    let limit = usize::try_from(BUNDLE_LIMIT).unwrap_or(usize::MAX);
+    let bytes = body::read(body, limit).await?;
+    let hash = api.node.upload_bundle(bytes.into()).await.map_err(Failure::refused)?;
     Ok(Json(Uploaded { hash: hash.to_string() }))
 }
 
@@ -55,7 +71,7 @@ pub(crate) async fn upload(State(api): State<Api>, body: Body) -> Answer<Json<Up
 )]
 pub(crate) async fn bundle(State(api): State<Api>, Path((epoch, device)): Path<(String, String)>) -> Answer<Response> {
     let (epoch, device) = (answer::epoch(&epoch)?, DeviceId(answer::id("device", &device)?));
-    let _permit = api.bulks.clone().try_acquire_owned().map_err(|_| busy("too many downloads at once"))?;
+    let _room = room(&api, DOWNLOAD_MIB)?;
     let found = api.node.bundle(epoch, device).await?;
     let missing = || {
         let cause = "no such bundle is held here, or the cut of its epoch has not passed";
@@ -74,7 +90,7 @@ pub(crate) async fn bundle(State(api): State<Api>, Path((epoch, device)): Path<(
 )]
 pub(crate) async fn pack(State(api): State<Api>, Path((sector, epoch)): Path<(String, String)>) -> Answer<Response> {
     let (sector, epoch) = (answer::sector(&sector)?, answer::epoch(&epoch)?);
-    let _permit = api.bulks.clone().try_acquire_owned().map_err(|_| busy("too many downloads at once"))?;
+    let _room = room(&api, DOWNLOAD_MIB)?;
     Ok(octet_stream(api.node.pack(sector, epoch).await?))
 }
 
@@ -215,7 +231,7 @@ pub(crate) async fn settlement(
     Path((sector, epoch)): Path<(String, String)>,
 ) -> Answer<Json<SettlementView>> {
     let (sector, epoch) = (answer::sector(&sector)?, answer::epoch(&epoch)?);
-    let _permit = api.bulks.clone().try_acquire_owned().map_err(|_| busy("too many downloads at once"))?;
+    let _room = room(&api, DOWNLOAD_MIB)?;
     let found = api.node.settlement(sector, epoch).await?.ok_or_else(|| {
         let cause = format!("epoch {epoch} of sector {sector} has no final settlement");
         Failure::missing("settlement.unknown", cause, "see /v1/epochs for where it stands")

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Longest time until an answer begins; above the longest wait for finality and for a body together.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs a request inside its limits.
 pub(crate) async fn around(State(api): State<Api>, request: Request, next: Next) -> Response {

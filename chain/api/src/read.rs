@@ -235,8 +235,9 @@ pub(crate) async fn state(
     Query(proving): Query<Proving>,
 ) -> Answer<Json<StateView>> {
     let found = api.node.prove(answer::id("state key", &text)?).await?;
+    let height = network_height(&api, found.height);
     let mut view = StateView {
-        height: found.height,
+        height: height.0,
         state_root: hex::encode(found.state_root),
         value: found.value.map(hex::encode),
         proof: None,
@@ -244,12 +245,17 @@ pub(crate) async fn state(
         certificate: None,
     };
     if proving.proof != Some(false) {
-        let block = stored(&api, Height(found.height)).await?;
+        let block = stored(&api, height).await?;
         view.proof = Some(hex::encode(found.proof));
         view.block = Some(hex::encode(block.bytes));
         view.certificate = block.certificate.map(hex::encode);
     }
     Ok(Json(view))
+}
+
+/// Heights of the network go on in a fork; headers of blocks count from the fork.
+fn network_height(api: &Api, header: u64) -> Height {
+    api.node.status().origin.plus(header)
 }
 
 async fn stored(api: &Api, height: Height) -> Answer<StoredBlock> {
@@ -288,7 +294,7 @@ pub(crate) async fn block(State(api): State<Api>, Path(text): Path<String>) -> A
     let height = text.parse().map(Height).map_err(|_| Failure::argument("the height is not a number"))?;
     let StoredBlock { block, bytes, certificate } = stored(&api, height).await?;
     Ok(Json(BlockView {
-        height: block.header.height,
+        height: height.0,
         digest: hex::encode(block.digest),
         parent: hex::encode(block.header.parent),
         timestamp_ms: block.header.timestamp_ms,

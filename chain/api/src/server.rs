@@ -25,8 +25,6 @@ use utoipa_axum::routes;
 pub const MAX_CONNECTIONS: usize = 1024;
 /// Most requests at once; more are refused as busy.
 const MAX_REQUESTS: usize = 256;
-/// Most uploads and packs in memory at once.
-const MAX_BULKS: usize = 4;
 /// Most event streams at once.
 const MAX_STREAMS: usize = 256;
 /// Time for requests to end when the server stops.
@@ -39,6 +37,7 @@ pub(crate) struct Api {
     pub devnet: Option<Arc<dyn DevnetControl>>,
     pub leases: Arc<LeaseIndex>,
     pub running: Arc<Semaphore>,
+    /// MiB of bundles and packs that may still be taken into memory.
     pub bulks: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
     pub counters: Arc<Counters>,
@@ -150,7 +149,7 @@ pub async fn serve_until(
         node,
         devnet,
         running: Arc::new(Semaphore::new(MAX_REQUESTS)),
-        bulks: Arc::new(Semaphore::new(MAX_BULKS)),
+        bulks: Arc::new(Semaphore::new(duties::BULK_MIB)),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         counters: Arc::default(),
         stop: stop.clone(),

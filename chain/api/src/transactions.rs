@@ -133,7 +133,11 @@ pub(crate) async fn post(
         let receipt = api.node.simulate(&tx).await.map_err(Failure::refused)?;
         return Ok((StatusCode::OK, Json(TxView::of(&receipt))));
     }
-    let id = api.node.submit(tx).await.map_err(Failure::refused)?;
+    let id = match api.node.submit(tx.clone()).await {
+        // Handing the same bytes in twice is not a mistake: an answer may have been lost on its way.
+        Err(refusal) if refusal.code == "pool.known" => tx.id(),
+        other => other.map_err(Failure::refused)?,
+    };
     Ok(outcome(&api, id, if how.wait { WAIT } else { Duration::ZERO }).await)
 }
 
@@ -173,7 +177,8 @@ pub(crate) async fn find(
 ) -> Answer<Json<TxView>> {
     let id = Hash(answer::id("transaction", &text)?);
     let wait = if waiting.wait { WAIT } else { Duration::ZERO };
-    match api.node.wait(id, wait).await {
+    let found = if wait.is_zero() { api.node.receipt(id).await? } else { api.node.wait(id, wait).await };
+    match found {
         Some((height, receipt, events)) => {
             Ok(Json(TxView::included(&api.node.status().hrp, height, &receipt, &events)))
         }

@@ -24,9 +24,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Largest bundle in bytes.
-pub const BUNDLE_LIMIT: usize = 64 << 20;
+pub const BUNDLE_LIMIT: usize = 256 << 20;
 /// Largest pack in bytes that the client takes into memory.
 pub const PACK_LIMIT: usize = 1 << 30;
+/// Longest time for a bundle or pack to travel.
+const UPLOAD: Duration = Duration::from_secs(120);
 /// How often a transaction that was accepted is asked for: each time the node waits for up to 10 s.
 const WAITS: u32 = 6;
 
@@ -308,12 +310,12 @@ impl Client {
     pub async fn upload_bundle(&self, bytes: impl Into<Bytes>) -> Result<Hash, ClientError> {
         let request = self.http().request(Method::POST, "/v1/bundles");
         let request = request.header("content-type", OCTETS).body(bytes.into());
-        let answer: Uploaded = self.http().json(request).await?;
+        let answer: Uploaded = self.http().json_within(request, UPLOAD).await?;
         Hash::from_hex(&answer.hash).ok_or_else(|| ClientError::garbled("the digest is not 64 hexadecimal digits"))
     }
 
     async fn find_bytes(&self, path: &str, code: &str, limit: usize) -> Result<Option<Bytes>, ClientError> {
-        absent(self.http().bytes(self.http().request(Method::GET, path), limit).await, &[code])
+        absent(self.http().bytes_within(self.http().request(Method::GET, path), limit, UPLOAD).await, &[code])
     }
 
     /// The bundle of a device, once the cut has passed.
@@ -332,7 +334,7 @@ impl Client {
     /// The refusal while it does not exist, and errors of transport.
     pub async fn pack(&self, sector: SectorId, epoch: Epoch) -> Result<Bytes, ClientError> {
         let request = self.http().request(Method::GET, &format!("/v1/packs/{sector}/{}", epoch.0));
-        self.http().bytes(request, PACK_LIMIT).await
+        self.http().bytes_within(request, PACK_LIMIT, UPLOAD).await
     }
 
     /// A settlement with what each row was worth.

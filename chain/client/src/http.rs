@@ -61,13 +61,32 @@ impl Http {
 
     /// A JSON answer.
     pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
-        let body = self.bytes(request, JSON_LIMIT).await?;
+        self.json_within(request, ANSWER).await
+    }
+
+    /// A JSON answer to a request that may take this long.
+    pub(crate) async fn json_within<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        time: Duration,
+    ) -> Result<T, ClientError> {
+        let body = self.bytes_within(request, JSON_LIMIT, time).await?;
         serde_json::from_slice(&body).map_err(|e| ClientError::garbled(format!("the answer is not as documented: {e}")))
     }
 
     /// The bytes of an answer.
     pub(crate) async fn bytes(&self, request: RequestBuilder, limit: usize) -> Result<Bytes, ClientError> {
-        let response = request.timeout(ANSWER).send().await.map_err(transport)?;
+        self.bytes_within(request, limit, ANSWER).await
+    }
+
+    /// The bytes of an answer to a request that may take this long.
+    pub(crate) async fn bytes_within(
+        &self,
+        request: RequestBuilder,
+        limit: usize,
+        time: Duration,
+    ) -> Result<Bytes, ClientError> {
+        let response = request.timeout(time).send().await.map_err(transport)?;
         read(accepted(response).await?, limit).await
     }
 

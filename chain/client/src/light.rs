@@ -17,6 +17,7 @@ pub fn engine_network(network: NetworkId, fork: u32) -> Vec<u8> {
 #[derive(Clone, Debug)]
 pub struct TrustedSeats {
     set: SeatSet,
+    origin: Height,
 }
 
 impl TrustedSeats {
@@ -29,7 +30,14 @@ impl TrustedSeats {
         let members: Vec<([u8; 32], [u8; 96])> = seats.iter().map(|s| (s.key.0, s.consensus)).collect();
         let set = SeatSet::new(&engine_network(network, fork), &members)
             .map_err(|e| ClientError::new("client.seats", e.to_string(), "take the seats from the genesis file"))?;
-        Ok(Self { set })
+        Ok(Self { set, origin: Height(0) })
+    }
+
+    /// For a fork that goes on from an exported state: the height of that state. Heights of the network go on,
+    /// headers of blocks count from the fork.
+    #[must_use]
+    pub fn after(self, origin: Height) -> Self {
+        Self { origin, ..self }
     }
 }
 
@@ -51,13 +59,14 @@ pub(crate) fn check(key: Key, row: &ProvenRow, seats: &TrustedSeats) -> Result<V
     };
     let block = verify_certificate(&seats.set, &octets(&row.block)?, &octets(certificate)?)
         .map_err(ClientError::unproven)?;
-    if block.header.height != row.height {
-        let cause = format!("the block has height {}, the answer says {}", block.header.height, row.height);
+    let height = seats.origin.plus(block.header.height);
+    if height.0 != row.height {
+        let cause = format!("the block has height {height}, the answer says {}", row.height);
         return Err(ClientError::unproven(cause));
     }
     let value = row.value.as_deref().map(octets).transpose()?;
     verify_proof(key, value.as_deref(), &octets(&row.proof)?, block.state_root).map_err(ClientError::unproven)?;
-    Ok(Verified { value, height: Height(block.header.height), timestamp_ms: block.header.timestamp_ms })
+    Ok(Verified { value, height, timestamp_ms: block.header.timestamp_ms })
 }
 
 impl Client {
