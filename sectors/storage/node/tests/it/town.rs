@@ -294,7 +294,7 @@ impl Town {
     pub async fn commit(&self) {
         let epoch = self.chain.epoch();
         for seat in &self.seats {
-            let commitment = seat.duties.commitment(epoch).await.unwrap();
+            let commitment = seat.duties.commitment(epoch, true).await.unwrap();
             let mut world = self.chain.0.lock().unwrap();
             let entry = world.registry.devices.get_mut(&seat.identity.device).unwrap();
             (entry.commitment, entry.answers) = (commitment.map(|c| encode(&c)), None);
