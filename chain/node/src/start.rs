@@ -40,7 +40,6 @@ pub(crate) async fn start(config: NodeConfig) -> Result<Arc<Inner>, NodeError> {
     check_seat(seat, &facts)?;
     let solo = SoloConfig {
         interval,
-        max_interval: MAX_INTERVAL,
         max_body: MAX_BODY,
         ..SoloConfig::new(config.dir.join("engine"), encode(&(facts.network, facts.fork)), seat.identity_seed, seat.consensus_secret)
     };

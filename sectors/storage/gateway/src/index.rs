@@ -351,6 +351,17 @@ fn check_parts(state: &UploadState, parts: &[(u16, [u8; 16])]) -> Result<(), Gat
     Ok(())
 }
 
+/// The tag of an object made of parts with these MD5s.
+pub fn multipart_etag<'a>(parts: impl Iterator<Item = &'a [u8; 16]>) -> Etag {
+    use md5::{Digest, Md5};
+    let (mut digest, mut count) = (Md5::new(), 0u32);
+    for md5 in parts {
+        digest.update(md5);
+        count = count.saturating_add(1);
+    }
+    Etag { md5: digest.finalize().into(), parts: count }
+}
+
 /// The object that parts become. Parts are never inline: their runs can be joined.
 fn assemble(
     state: &UploadState,
@@ -358,14 +369,11 @@ fn assemble(
     modified: u64,
     checksums: Vec<crate::record::Checksum>,
 ) -> Object {
-    use md5::{Digest, Md5};
     let chosen: Vec<&Part> = parts.iter().filter_map(|(n, _)| state.parts.get(n)).collect();
-    let mut digest = Md5::new();
-    chosen.iter().for_each(|p| digest.update(p.md5));
     let placement = Placement::Runs(chosen.iter().flat_map(|p| p.placement.runs()).copied().collect());
     Object {
         size: chosen.iter().map(|p| p.size).fold(0, u64::saturating_add),
-        etag: Etag { md5: digest.finalize().into(), parts: u32::try_from(chosen.len()).unwrap_or(u32::MAX) },
+        etag: multipart_etag(chosen.iter().map(|p| &p.md5)),
         modified,
         attributes: state.upload.attributes.clone(),
         checksums,

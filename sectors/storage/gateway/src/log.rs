@@ -30,7 +30,7 @@ const PIECE: usize = 1 << 20;
 /// Segments in one repair part of a snapshot: at most 2.2 MB of metadata.
 const TABLE: usize = 1000;
 /// Number of a log's first entry.
-pub const FIRST: u64 = 1;
+pub const FIRST: u64 = 0;
 
 /// Timing of appends.
 #[derive(Clone, Copy, Debug)]
@@ -66,13 +66,16 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Adds an entry if it continues the chain; `false` if it does not.
-    fn push(&mut self, key: &IndexKey, seq: u64, prev: Hash, entry: LogEntry) -> bool {
-        let follows = self.entries.last().is_none_or(|l| l.seq.checked_add(1) == Some(seq) && l.hash == prev);
-        let Ok(private) = seal::open(key, (seq, &prev), &entry.private) else { return false };
-        if !follows || private.fence < self.fence {
+    /// Adds an entry if it continues the chain; `false` if it does not. Where the chain begins, the entry itself
+    /// says what was before it.
+    fn push(&mut self, key: &IndexKey, seq: u64, entry: LogEntry) -> bool {
+        let Ok(private) = seal::open(key, seq, &entry.private) else { return false };
+        let follows =
+            |last: &Placed| last.seq.checked_add(1) == Some(seq) && last.hash == private.prev;
+        if !self.entries.last().is_none_or(follows) || private.fence < self.fence {
             return false;
         }
+        let prev = private.prev;
         self.fence = private.fence;
         self.bodies.push(private.body);
         let hash = entry_hash(&prev, seq, &entry);
@@ -82,7 +85,7 @@ impl Chain {
 
     /// What decides between two: the later writer, then the longer one.
     pub fn rank(&self) -> (u64, u64) {
-        (self.fence, self.entries.last().map_or(0, |e| e.seq))
+        (self.fence, self.entries.last().map_or(0, |e| e.seq.saturating_add(1)))
     }
 }
 
@@ -92,21 +95,19 @@ impl Chain {
 /// It does not answer.
 pub async fn read_replica(operators: &Operators, key: &IndexKey, seat: &Seat) -> Result<Chain, ShardError> {
     let mut chain = Chain::default();
-    let mut from = operators.log_head(seat).await?.first.max(FIRST);
+    let mut from = operators.log_head(seat).await?.first;
     loop {
         let page = operators.log_read(seat, from).await?;
-        let (mut seq, mut prev) = (page.seq, page.prev);
         if page.entries.is_empty() {
             return Ok(chain);
         }
+        from = page.seq;
         for entry in page.entries {
-            let hash = entry_hash(&prev, seq, &entry);
-            if !chain.push(key, seq, prev, entry) {
+            if !chain.push(key, from, entry) {
                 return Ok(chain);
             }
-            (seq, prev) = (seq.saturating_add(1), hash);
+            from = from.saturating_add(1);
         }
-        from = seq;
     }
 }
 
@@ -127,7 +128,10 @@ pub struct Log {
     quorum: u16,
     timing: LogTiming,
     fence: u64,
-    seq: u64,
+    /// Number of the next entry.
+    next: u64,
+    /// Hash of the entry before the next one.
+    head: Hash,
     /// Hashes since the last snapshot. Shared with the tasks of one append; copied only if one outlives it.
     hashes: Arc<BTreeMap<u64, Hash>>,
     recent: VecDeque<Placed>,
@@ -154,7 +158,8 @@ impl Log {
             quorum,
             timing,
             fence,
-            seq: FIRST - 1,
+            next: FIRST,
+            head: Hash::default(),
             hashes: Arc::default(),
             recent: VecDeque::new(),
             recent_bytes: 0,
@@ -187,7 +192,7 @@ impl Log {
 
     fn remember(&mut self, placed: Placed) {
         let bytes = size(&placed.entry);
-        self.seq = placed.seq;
+        (self.next, self.head) = (placed.seq.saturating_add(1), placed.hash);
         Arc::make_mut(&mut self.hashes).insert(placed.seq, placed.hash);
         self.since_snapshot = self.since_snapshot.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.recent_bytes += bytes;
@@ -202,11 +207,10 @@ impl Log {
 
     /// Seals the next entry; nothing is sent yet.
     fn seal(&mut self, body: Body, tables: &[RepairPart], checkpoint: Option<u64>) -> Result<(), GatewayError> {
-        let prev = self.hashes.get(&self.seq).copied().unwrap_or_default();
-        let seq = self.seq + 1;
+        let (seq, prev) = (self.next, self.head);
         let repair = tables.iter().map(|t| seal_part(&self.keys.repair.lease(&t.lease), seq, t));
         let repair = repair.collect::<Result<Vec<_>, _>>()?;
-        let private = seal::seal(&self.keys.index, &salt()?, (seq, &prev), &Private::new(self.fence, body))?;
+        let private = seal::seal(&self.keys.index, &salt()?, seq, &Private::new(self.fence, prev, body))?;
         let entry = LogEntry { checkpoint, repair, private };
         if size(&entry) > MAX_LOG_BATCH {
             return Err(GatewayError::Invalid("the change is too large for one log entry"));
@@ -234,7 +238,7 @@ impl Log {
         self.seal(body, tables, checkpoint)?;
         let mut pause = Duration::from_millis(50);
         while !self.push().await? {
-            tracing::warn!(seq = self.seq, "too few log replicas confirm; trying again");
+            tracing::warn!(next = self.next, "too few log replicas confirm; trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
@@ -245,7 +249,7 @@ impl Log {
     async fn push(&mut self) -> Result<bool, GatewayError> {
         let source = Arc::new(Source {
             operators: Arc::clone(&self.operators),
-            head: self.seq,
+            next: self.next,
             hashes: Arc::clone(&self.hashes),
             recent: self.recent.iter().map(|p| (p.seq, p.clone())).collect(),
             others: self.replicas.iter().filter(|r| r.synced).map(|r| r.seat.clone()).collect(),
@@ -299,13 +303,15 @@ impl Log {
     /// # Errors
     /// As [`Self::append`].
     pub async fn snapshot(&mut self, bytes: &[u8], tables: Vec<RepairPart>) -> Result<(), GatewayError> {
-        let first = self.seq + 1;
-        // Tables first: the entry with the last piece carries the checkpoint, and restates everything with them.
+        let first = self.next;
+        // The first and the last entry carry the checkpoint: the first lets a new replica begin here, the last says
+        // that everything is restated.
         for table in tables {
             for (i, added) in table.added.chunks(TABLE).enumerate() {
                 let part =
                     RepairPart { reset: i == 0, added: added.to_vec(), removed: Vec::new(), ..table.clone() };
-                self.append(Body::Mutations(Vec::new()), &[part]).await?;
+                let begins = (self.next == first).then_some(first);
+                self.append_with(Body::Mutations(Vec::new()), &[part], begins).await?;
             }
         }
         let pieces = bytes.len().div_ceil(PIECE).max(1);
@@ -314,7 +320,8 @@ impl Log {
             let from = usize::try_from(piece).unwrap_or(usize::MAX).saturating_mul(PIECE);
             let part = bytes.get(from..from.saturating_add(PIECE).min(bytes.len())).unwrap_or_default();
             let body = Body::Snapshot { piece, pieces, bytes: part.to_vec() };
-            self.append_with(body, &[], (piece + 1 == pieces).then_some(first)).await?;
+            let mark = self.next == first || piece + 1 == pieces;
+            self.append_with(body, &[], mark.then_some(first)).await?;
         }
         self.since_snapshot = 0;
         self.hashes = Arc::new(Arc::make_mut(&mut self.hashes).split_off(&first));

@@ -270,6 +270,8 @@ pub struct Private {
     pub version: u8,
     /// Fence of the writer.
     pub fence: u64,
+    /// Hash of the entry before; zero before the first. A replica forgets it when it truncates.
+    pub prev: Hash,
     /// What it says.
     pub body: Body,
 }

@@ -1,8 +1,8 @@
 //! The private part of a log entry: what only the customer reads.
 //!
 //! AES-256-GCM under a key derived from the index key and a fresh 32-byte salt, so each key serves one message and
-//! the nonce is zero. The entry's number and the hash of the entry before are authenticated with it: a part fits in
-//! one place only. Layout: salt 32, ciphertext and tag.
+//! the nonce is zero. The entry's number is authenticated with it and the hash of the entry before lies inside: a part
+//! fits in one place only. Layout: salt 32, ciphertext and tag.
 
 use crate::error::GatewayError;
 use crate::record::{Body, Private};
@@ -25,12 +25,12 @@ const SALT: usize = 32;
 pub fn seal(
     key: &IndexKey,
     salt: &[u8; SALT],
-    (seq, prev): (u64, &Hash),
+    seq: u64,
     private: &Private,
 ) -> Result<Vec<u8>, GatewayError> {
     let mut bytes = encode(private);
     cipher(key, salt)?
-        .seal_in_place_append_tag(nonce(), Aad::from(encode(&(seq, *prev))), &mut bytes)
+        .seal_in_place_append_tag(nonce(), Aad::from(encode(&seq)), &mut bytes)
         .map_err(|_| unsealed())?;
     Ok([salt.as_slice(), &bytes].concat())
 }
@@ -39,12 +39,12 @@ pub fn seal(
 ///
 /// # Errors
 /// Another key or place, altered bytes, or another version.
-pub fn open(key: &IndexKey, (seq, prev): (u64, &Hash), sealed: &[u8]) -> Result<Private, GatewayError> {
+pub fn open(key: &IndexKey, seq: u64, sealed: &[u8]) -> Result<Private, GatewayError> {
     let (salt, rest) = sealed.split_at_checked(SALT).ok_or_else(unsealed)?;
     let salt: &[u8; SALT] = salt.try_into().map_err(|_| unsealed())?;
     let mut bytes = rest.to_vec();
     let plain = cipher(key, salt)?
-        .open_in_place(nonce(), Aad::from(encode(&(seq, *prev))), &mut bytes)
+        .open_in_place(nonce(), Aad::from(encode(&seq)), &mut bytes)
         .map_err(|_| unsealed())?;
     let private: Private =
         decode_bounded(plain, MAX_LOG_BATCH).map_err(|e| GatewayError::Log(format!("a bad body: {e}")))?;
@@ -56,8 +56,8 @@ pub fn open(key: &IndexKey, (seq, prev): (u64, &Hash), sealed: &[u8]) -> Result<
 
 impl Private {
     /// A body under a fence, in the present version.
-    pub const fn new(fence: u64, body: Body) -> Self {
-        Self { version: VERSION, fence, body }
+    pub const fn new(fence: u64, prev: Hash, body: Body) -> Self {
+        Self { version: VERSION, fence, prev, body }
     }
 }
 
@@ -86,25 +86,24 @@ mod tests {
     fn a_private_part_is_frozen_and_fits_one_place_only() {
         let key = IndexKey::from_bytes([7; 32]);
         let body = Body::Mutations(vec![Mutation::DeleteBucket { name: "loaves".into() }]);
-        let private = Private::new(3, body);
-        let sealed = seal(&key, &[1; 32], (5, &Hash([2; 32])), &private).unwrap();
-        assert_eq!(open(&key, (5, &Hash([2; 32])), &sealed).unwrap(), private);
-        assert!(open(&key, (6, &Hash([2; 32])), &sealed).is_err());
-        assert!(open(&key, (5, &Hash([3; 32])), &sealed).is_err());
-        assert!(open(&IndexKey::from_bytes([8; 32]), (5, &Hash([2; 32])), &sealed).is_err());
+        let private = Private::new(3, Hash([2; 32]), body);
+        let sealed = seal(&key, &[1; 32], 5, &private).unwrap();
+        assert_eq!(open(&key, 5, &sealed).unwrap(), private);
+        assert!(open(&key, 6, &sealed).is_err());
+        assert!(open(&IndexKey::from_bytes([8; 32]), 5, &sealed).is_err());
         assert_eq!(hex::encode(&sealed[32..]), "FIXTURE");
     }
 
     #[test]
     fn an_altered_byte_is_noticed_and_never_panics() {
         let key = IndexKey::from_bytes([7; 32]);
-        let private = Private::new(1, Body::Mutations(Vec::new()));
-        let sealed = seal(&key, &[1; 32], (1, &Hash([0; 32])), &private).unwrap();
+        let private = Private::new(1, Hash([0; 32]), Body::Mutations(Vec::new()));
+        let sealed = seal(&key, &[1; 32], 1, &private).unwrap();
         for at in 0..sealed.len() {
             let mut bad = sealed.clone();
             bad[at] ^= 1;
-            assert!(open(&key, (1, &Hash([0; 32])), &bad).is_err(), "byte {at}");
-            assert!(open(&key, (1, &Hash([0; 32])), &sealed[..at]).is_err(), "cut {at}");
+            assert!(open(&key, 1, &bad).is_err(), "byte {at}");
+            assert!(open(&key, 1, &sealed[..at]).is_err(), "cut {at}");
         }
     }
 }

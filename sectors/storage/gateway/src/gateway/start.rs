@@ -309,6 +309,7 @@ async fn read_log(
 /// The index that a log describes.
 fn replay(log: &Chain) -> Result<Index, GatewayError> {
     let mut index = Index::default();
+    let mut complete = log.entries.first().is_none_or(|e| e.seq == crate::log::FIRST);
     let mut snapshot: Vec<u8> = Vec::new();
     let mut next_piece = 0;
     for body in &log.bodies {
@@ -324,11 +325,15 @@ fn replay(log: &Chain) -> Result<Index, GatewayError> {
                 next_piece += 1;
                 snapshot.extend_from_slice(bytes);
                 if next_piece == *pieces {
+                    complete = true;
                     index = Index::default();
                     decode_snapshot(&snapshot)?.into_iter().for_each(|m| index.apply(m));
                 }
             }
         }
+    }
+    if !complete {
+        return Err(GatewayError::Log("the log begins in the middle of what it restates".into()));
     }
     index.take_dead();
     Ok(index)

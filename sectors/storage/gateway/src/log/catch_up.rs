@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// What a replica is brought up to date from.
 pub(super) struct Source {
     pub operators: Arc<Operators>,
-    pub head: u64,
+    /// Number of the entry that comes after all of ours.
+    pub next: u64,
     pub hashes: Arc<BTreeMap<u64, Hash>>,
     pub recent: BTreeMap<u64, Placed>,
     pub others: Vec<Seat>,
@@ -22,7 +23,7 @@ impl Source {
     /// Makes the replica hold our entries up to the head.
     pub async fn bring(&self, seat: &Seat, synced: bool) -> Result<(), ShardError> {
         if synced {
-            match self.send(seat, self.head).await {
+            match self.send(seat, self.next.saturating_sub(1)).await {
                 Err(ShardError::Log) => {}
                 other => return other,
             }
@@ -31,14 +32,14 @@ impl Source {
         self.send(seat, next).await
     }
 
-    /// Sends entries from `seq` to the head, as many at once as an append takes.
+    /// Sends entries from `seq` to the end, as many at once as an append takes.
     async fn send(&self, seat: &Seat, mut seq: u64) -> Result<(), ShardError> {
-        while seq <= self.head {
+        while seq < self.next {
             let first = self.entry(seq).await?;
             let (from, prev, mut bytes) = (seq, first.prev, size(&first.entry));
             let mut batch = vec![(*first.entry).clone()];
             seq += 1;
-            while seq <= self.head {
+            while seq < self.next {
                 let next = self.entry(seq).await?;
                 bytes += size(&next.entry);
                 if bytes > MAX_LOG_BATCH {
@@ -52,9 +53,9 @@ impl Source {
         Ok(())
     }
 
-    /// First entry that the replica does not have as we do; above the head if it has all.
+    /// First entry that the replica does not have as we do; `next` if it has all.
     async fn common(&self, seat: &Seat) -> Result<u64, ShardError> {
-        let first = self.hashes.keys().next().copied().unwrap_or(self.head);
+        let first = self.hashes.keys().next().copied().unwrap_or(self.next);
         let state = self.operators.log_head(seat).await?;
         if state.next == 0 || self.hashes.get(&(state.next - 1)) == Some(&state.head) {
             return Ok(state.next.max(first));
@@ -65,7 +66,7 @@ impl Source {
             if page.entries.is_empty() {
                 return Ok(next);
             }
-            let (mut seq, mut prev) = (page.seq, page.prev);
+            let (mut seq, mut prev) = (page.seq, self.before(page.seq, page.prev));
             for entry in &page.entries {
                 let hash = entry_hash(&prev, seq, entry);
                 if seq != next || self.hashes.get(&seq) != Some(&hash) {
@@ -76,6 +77,12 @@ impl Source {
         }
     }
 
+    /// Hash of the entry before `seq`: ours where we know it, since a replica forgets it when it truncates.
+    fn before(&self, seq: u64, told: Hash) -> Hash {
+        let known = seq.checked_sub(1).and_then(|s| self.hashes.get(&s)).copied();
+        known.or_else(|| self.recent.get(&seq).map(|p| p.prev)).unwrap_or(told)
+    }
+
     async fn entry(&self, seq: u64) -> Result<Placed, ShardError> {
         if let Some(placed) = self.recent.get(&seq) {
             return Ok(placed.clone());
@@ -83,9 +90,10 @@ impl Source {
         for seat in &self.others {
             let Ok(page) = self.operators.log_read(seat, seq).await else { continue };
             let Some(entry) = page.entries.into_iter().next().filter(|_| page.seq == seq) else { continue };
-            let hash = entry_hash(&page.prev, seq, &entry);
+            let prev = self.before(seq, page.prev);
+            let hash = entry_hash(&prev, seq, &entry);
             if self.hashes.get(&seq) == Some(&hash) {
-                return Ok(Placed { seq, prev: page.prev, hash, entry: Arc::new(entry) });
+                return Ok(Placed { seq, prev, hash, entry: Arc::new(entry) });
             }
         }
         Err(ShardError::NotFound)

@@ -103,7 +103,7 @@ impl Town {
         let mut world = World::new(7, Epoch(1), encode(&params));
         let ids: Vec<DeviceId> = (0..6).map(|n| device_id(7, n)).collect();
         for (n, id) in (0u64..).zip(&ids) {
-            let admitted = cairn_storage_rules::market::admit(&params, &offer()).unwrap();
+            let admitted = cairn_storage_rules::admit::admit(&params, &offer()).unwrap();
             world.registry.add_device(device(SECTOR, *id, account_id(7, n), encode(&offer()), &admitted));
         }
         for (id, kind, on) in [(DATA, Kind::Data, &ids[..3]), (INDEX, Kind::Index, &ids[..2])] {

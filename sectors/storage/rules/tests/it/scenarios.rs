@@ -3,7 +3,7 @@
 use cairn_sector::{DeviceState, Next, Registry, Rules};
 use cairn_storage_rules::judge::note;
 use cairn_storage_rules::types::*;
-use cairn_storage_rules::{Storage, market};
+use cairn_storage_rules::{Storage, quote};
 use cairn_testkit::world::{MapMemory, World, device_id, device_key, lease_key};
 use cairn_types::{DeviceId, Epoch, Rate, Units};
 
@@ -273,7 +273,7 @@ fn an_empty_lease_pays_the_reserve_at_its_own_rate() {
         Disk { device, slots: Default::default(), lost: Default::default() }.tree().commitment(),
     );
     assert!(rows_of(&judge(&w), &device).iter().all(|r| r.units == Units([0, 0, 0, RESERVE * 3600])));
-    let q = market::quote(&params(&USUAL), &offer(), &order(4)).unwrap();
+    let q = quote::quote(&params(&USUAL), &offer(), &order(4)).unwrap();
     assert_eq!(q.rates, [Rate(592), Rate(7_000_000_000), Rate(10_240_000_000), Rate(59)]);
 }
 

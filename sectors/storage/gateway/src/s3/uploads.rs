@@ -1,0 +1,289 @@
+//! Multipart uploads.
+
+use super::convert::*;
+use super::listing::namer;
+use super::objects::{MAX_BODY, reread, source};
+use crate::error::GatewayError;
+use crate::gateway::{Gateway, PutPart};
+use crate::record::{Algorithm, Checksum, Upload, UploadId};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use std::sync::Arc;
+
+/// Highest part number.
+const MAX_PARTS: u16 = 10_000;
+/// Most entries of a page.
+const MAX_PAGE: usize = 1000;
+
+fn upload_id(text: &str) -> S3Result<UploadId> {
+    let mut id = [0; 16];
+    hex::decode_to_slice(text, &mut id).map_err(|_| refusal(GatewayError::NoSuchUpload))?;
+    Ok(id)
+}
+
+fn part_number(number: i32) -> S3Result<u16> {
+    let number = u16::try_from(number).ok().filter(|n| (1..=MAX_PARTS).contains(n));
+    number.ok_or_else(|| s3_error!(InvalidArgument, "part numbers go from 1 to {MAX_PARTS}"))
+}
+
+pub async fn create(
+    g: &Gateway,
+    i: CreateMultipartUploadInput,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    unsupported(i.sse_customer_algorithm.is_some(), "encryption with a key of the customer's")?;
+    unsupported(i.object_lock_mode.is_some() || i.object_lock_legal_hold_status.is_some(), "object lock")?;
+    unsupported(i.tagging.is_some(), "tagging")?;
+    let attributes = Headers::new(i.metadata)?
+        .with("content-type", i.content_type)
+        .with("cache-control", i.cache_control)
+        .with("content-disposition", i.content_disposition)
+        .with("content-encoding", i.content_encoding)
+        .with("content-language", i.content_language)
+        .expires(i.expires)
+        .done();
+    let full = i.checksum_type.as_ref().is_some_and(|t| t.as_str() == ChecksumType::FULL_OBJECT);
+    let announced = i.checksum_algorithm.as_ref().and_then(|a| algorithm(a.as_str()));
+    // A checksum over the whole cannot be made from those of the parts here: the parts' own are still checked.
+    let algorithm = announced.filter(|a| !full && *a != Algorithm::Crc64Nvme);
+    let (bucket, key) = (i.bucket, i.key);
+    let upload =
+        Upload { bucket: bucket.clone(), key: key.clone(), started: seconds(), attributes, algorithm };
+    let id = g.create_upload(upload).await.map_err(refusal)?;
+    answer(CreateMultipartUploadOutput {
+        bucket: Some(bucket),
+        key: Some(key),
+        upload_id: Some(hex::encode(id)),
+        checksum_algorithm: i.checksum_algorithm,
+        checksum_type: i.checksum_type,
+        ..Default::default()
+    })
+}
+
+pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+    let (headers, trailer) = (req.headers, req.trailing_headers);
+    let i = req.input;
+    unsupported(i.sse_customer_algorithm.is_some(), "encryption with a key of the customer's")?;
+    let (id, number) = (upload_id(&i.upload_id)?, part_number(i.part_number)?);
+    let mut expected = Expected::new(
+        [&i.checksum_crc32, &i.checksum_crc32c, &i.checksum_crc64nvme, &i.checksum_sha1, &i.checksum_sha256]
+            .map(Option::as_ref),
+        i.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
+        &headers,
+        trailer,
+        i.content_md5.as_deref(),
+    )?;
+    let announced = g.index().upload(&i.bucket, &i.key, &id).map_err(refusal)?.upload.algorithm;
+    if let Some(a) = announced.filter(|a| !expected.algorithms.contains(a)) {
+        expected.algorithms.push(a);
+    }
+    let (algorithms, now) = (expected.algorithms.clone(), seconds());
+    let put = PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, now };
+    let done = g.put_part(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
+    let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
+    answer(UploadPartOutput {
+        e_tag: Some(part_etag(done.md5)),
+        checksum_crc32: crc32,
+        checksum_crc32c: crc32c,
+        checksum_crc64nvme: crc64,
+        checksum_sha1: sha1,
+        checksum_sha256: sha256,
+        ..Default::default()
+    })
+}
+
+pub async fn part_copy(g: &Arc<Gateway>, i: UploadPartCopyInput) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let (id, number) = (upload_id(&i.upload_id)?, part_number(i.part_number)?);
+    let (_, _, object) = source(
+        g,
+        &i.copy_source,
+        [i.copy_source_if_match, i.copy_source_if_none_match],
+        [i.copy_source_if_modified_since, i.copy_source_if_unmodified_since],
+    )?;
+    let range = match i.copy_source_range.as_deref() {
+        None => 0..object.size,
+        Some(text) => {
+            let bad = || s3_error!(InvalidArgument, "the source range must be bytes=first-last within the source");
+            let range = Range::parse(text).map_err(|_| bad())?;
+            if !matches!(range, Range::Int { last: Some(last), .. } if last < object.size) {
+                return Err(bad());
+            }
+            range.check(object.size)?
+        }
+    };
+    let algorithms: Vec<Algorithm> =
+        g.index().upload(&i.bucket, &i.key, &id).map_err(refusal)?.upload.algorithm.into_iter().collect();
+    let body = reread(g, object, range).await?;
+    let now = seconds();
+    let put = PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, now };
+    let done = g.put_part(put, body, |_| Ok(())).await.map_err(refusal)?;
+    let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
+    let result = CopyPartResult {
+        e_tag: Some(part_etag(done.md5)),
+        last_modified: Some(timestamp(now)),
+        checksum_crc32: crc32,
+        checksum_crc32c: crc32c,
+        checksum_crc64nvme: crc64,
+        checksum_sha1: sha1,
+        checksum_sha256: sha256,
+    };
+    answer(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
+}
+
+/// The parts that a client names, compared with what was uploaded.
+fn chosen(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId) -> S3Result<Vec<(u16, [u8; 16])>> {
+    let index = g.index();
+    let state = index.upload(&i.bucket, &i.key, id).map_err(refusal)?;
+    let named = i.multipart_upload.as_ref().and_then(|m| m.parts.as_ref());
+    let named = named.filter(|p| !p.is_empty()).ok_or_else(|| s3_error!(MalformedXML, "name at least one part"))?;
+    let mut out = Vec::with_capacity(named.len());
+    for part in named {
+        let number = part_number(part.part_number.unwrap_or(0))?;
+        let bad = || refusal(GatewayError::InvalidPart(number));
+        let md5 = part.e_tag.as_ref().and_then(part_md5).ok_or_else(bad)?;
+        let stored = checksum_fields(&state.parts.get(&number).ok_or_else(bad)?.checksums);
+        let given = [
+            &part.checksum_crc32,
+            &part.checksum_crc32c,
+            &part.checksum_crc64nvme,
+            &part.checksum_sha1,
+            &part.checksum_sha256,
+        ];
+        if given.iter().zip(&stored).any(|(g, s)| g.is_some() && s.is_some() && *g != s) {
+            return Err(bad());
+        }
+        out.push((number, md5));
+    }
+    Ok(out)
+}
+
+/// The checksum of the parts' checksums, where the upload announced an algorithm.
+fn composite(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId, parts: &[(u16, [u8; 16])]) -> Vec<Checksum> {
+    let index = g.index();
+    let Ok(state) = index.upload(&i.bucket, &i.key, id) else { return Vec::new() };
+    let Some(algorithm) = state.upload.algorithm else { return Vec::new() };
+    let mut all = crate::digest::Digester::new(&[algorithm]);
+    for (number, _) in parts {
+        let checksums = state.parts.get(number).map(|p| p.checksums.as_slice()).unwrap_or_default();
+        let value = checksums.iter().find(|c| c.algorithm == algorithm).map(|c| BASE64_STANDARD.decode(&c.value));
+        let Some(Ok(bytes)) = value else { return Vec::new() };
+        all.update(&bytes);
+    }
+    let done = all.finish().checksums.into_iter();
+    done.map(|c| Checksum { value: format!("{}-{}", c.value, parts.len()), composite: true, ..c }).collect()
+}
+
+pub async fn complete(
+    g: &Gateway,
+    i: CompleteMultipartUploadInput,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    let id = upload_id(&i.upload_id)?;
+    let parts = chosen(g, &i, &id)?;
+    let checksums = composite(g, &i, &id, &parts);
+    let condition = condition(i.if_match.as_ref(), i.if_none_match.as_ref());
+    let tag = crate::index::multipart_etag(parts.iter().map(|(_, md5)| md5));
+    g.complete_upload((&i.bucket, &i.key, id), parts, checksums.clone(), condition, seconds())
+        .await
+        .map_err(refusal)?;
+    let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&checksums);
+    answer(CompleteMultipartUploadOutput {
+        location: Some(format!("/{}/{}", i.bucket, super::listing::percent(&i.key))),
+        bucket: Some(i.bucket),
+        key: Some(i.key),
+        e_tag: Some(etag(&tag)),
+        checksum_crc32: crc32,
+        checksum_crc32c: crc32c,
+        checksum_crc64nvme: crc64,
+        checksum_sha1: sha1,
+        checksum_sha256: sha256,
+        checksum_type: (!checksums.is_empty()).then(|| ChecksumType::from_static(ChecksumType::COMPOSITE)),
+        ..Default::default()
+    })
+}
+
+pub async fn abort(g: &Gateway, i: AbortMultipartUploadInput) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    g.abort_upload(&i.bucket, &i.key, upload_id(&i.upload_id)?).await.map_err(refusal)?;
+    answer(AbortMultipartUploadOutput::default())
+}
+
+pub fn list_parts(g: &Gateway, i: ListPartsInput) -> S3Result<S3Response<ListPartsOutput>> {
+    let id = upload_id(&i.upload_id)?;
+    let index = g.index();
+    let state = index.upload(&i.bucket, &i.key, &id).map_err(refusal)?;
+    let after = u16::try_from(i.part_number_marker.unwrap_or(0).max(0)).unwrap_or(u16::MAX);
+    let max = usize::try_from(i.max_parts.unwrap_or(1000)).unwrap_or(0).min(MAX_PAGE);
+    let mut rest = state.parts.iter().filter(|(n, _)| **n > after);
+    let part = |(number, part): (&u16, &crate::record::Part)| {
+        let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&part.checksums);
+        Part {
+            part_number: Some(i32::from(*number)),
+            size: i64::try_from(part.size).ok(),
+            e_tag: Some(part_etag(part.md5)),
+            last_modified: Some(timestamp(part.modified)),
+            checksum_crc32: crc32,
+            checksum_crc32c: crc32c,
+            checksum_crc64nvme: crc64,
+            checksum_sha1: sha1,
+            checksum_sha256: sha256,
+        }
+    };
+    let parts: Vec<Part> = rest.by_ref().take(max).map(part).collect();
+    let more = rest.next().is_some() && max > 0;
+    answer(ListPartsOutput {
+        next_part_number_marker: parts.last().and_then(|p| p.part_number).filter(|_| more),
+        parts: Some(parts),
+        is_truncated: Some(more),
+        max_parts: i32::try_from(max).ok(),
+        part_number_marker: i.part_number_marker,
+        bucket: Some(i.bucket),
+        key: Some(i.key),
+        upload_id: Some(i.upload_id),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        ..Default::default()
+    })
+}
+
+pub fn list(g: &Gateway, i: ListMultipartUploadsInput) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+    let name = namer(i.encoding_type.as_ref())?;
+    unsupported(i.delimiter.as_ref().is_some_and(|d| !d.is_empty()), "a delimiter for uploads")?;
+    let index = g.index();
+    index.bucket(&i.bucket).map_err(refusal)?;
+    let prefix = i.prefix.clone().unwrap_or_default();
+    let key_marker = i.key_marker.clone().unwrap_or_default();
+    let id_marker = i.upload_id_marker.clone().filter(|m| !m.is_empty());
+    let all = index.uploads(&i.bucket);
+    let mut all: Vec<_> = all.into_iter().map(|(id, u)| (u.key.clone(), hex::encode(id), u)).collect();
+    all.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    let behind = |key: &String, id: &String| match &id_marker {
+        _ if key_marker.is_empty() => true,
+        Some(marker) => (key, id) > (&key_marker, marker),
+        None => *key > key_marker,
+    };
+    let mut rest = all.into_iter().filter(|(key, id, _)| key.starts_with(&prefix) && behind(key, id));
+    let max = usize::try_from(i.max_uploads.unwrap_or(1000)).unwrap_or(0).min(MAX_PAGE);
+    let page: Vec<_> = rest.by_ref().take(max).collect();
+    let more = rest.next().is_some() && max > 0;
+    let last = page.last().filter(|_| more).map(|(key, id, _)| (key.clone(), id.clone()));
+    let upload = |(key, id, upload): (String, String, &Upload)| MultipartUpload {
+        key: Some(name(key)),
+        upload_id: Some(id),
+        initiated: Some(timestamp(upload.started)),
+        checksum_algorithm: upload.algorithm.map(|a| ChecksumAlgorithm::from_static(algorithm_name(a))),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        ..Default::default()
+    };
+    answer(ListMultipartUploadsOutput {
+        uploads: Some(page.into_iter().map(upload).collect()),
+        bucket: Some(i.bucket),
+        prefix: i.prefix.map(name),
+        key_marker: i.key_marker.map(name),
+        upload_id_marker: i.upload_id_marker,
+        next_key_marker: last.as_ref().map(|(key, _)| name(key.clone())),
+        next_upload_id_marker: last.map(|(_, id)| id),
+        max_uploads: i32::try_from(max).ok(),
+        is_truncated: Some(more),
+        encoding_type: i.encoding_type,
+        ..Default::default()
+    })
+}
