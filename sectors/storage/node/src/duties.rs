@@ -45,12 +45,12 @@ impl Duties {
     }
 
     /// Freezes the standing revisions of all slots that the device holds and returns what is to be posted for `epoch`;
-    /// the same on every call. A device with any slot must commit, even to an empty tree, or it counts as silent: say so with
-    /// `has_duty` (the chain knows). `None` if there is no duty, nothing to commit to and nothing to take back.
+    /// the same on every call. `None` if there is nothing to commit to and nothing to take back: a device that holds any
+    /// slot must then post the commitment of an empty tree (`OperatorTree::build([])`), or it counts as silent.
     ///
     /// # Errors
     /// The disk.
-    pub async fn commitment(&self, epoch: Epoch, has_duty: bool) -> Result<Option<Commitment>, StoreError> {
+    pub async fn commitment(&self, epoch: Epoch) -> Result<Option<Commitment>, StoreError> {
         let frozen = match self.store.frozen(epoch) {
             Some(frozen) => frozen,
             None => {
@@ -61,7 +61,7 @@ impl Duties {
                     .map_err(|e| gave_up(&e))??
             }
         };
-        if !has_duty && frozen.revisions.is_empty() && frozen.drops.is_empty() {
+        if frozen.revisions.is_empty() && frozen.drops.is_empty() {
             return Ok(None);
         }
         Ok(Some(self.cheats.commitment(tree(&frozen)?.commitment())))

@@ -20,7 +20,7 @@ async fn nothing_acknowledged_is_lost_at_any_crash_point() {
         let append = Body::LogAppend { seq: 0, prev: Hash::default(), entries: vec![entry] };
         let logged = t.ask(INDEX, 0, append).await.is_ok();
         let epoch = cairn_storage_node::ChainView::epoch(&*t.chain);
-        let commitment = t.seats[0].duties.commitment(epoch, true).await;
+        let commitment = t.seats[0].duties.commitment(epoch).await;
         finished = commitment.is_ok();
         t.restart(0);
         let read = |id: u8| {
@@ -45,7 +45,7 @@ async fn nothing_acknowledged_is_lost_at_any_crash_point() {
         let Ok(Reply::Log(log)) = t.ask(INDEX, 0, Body::LogHead).await else { panic!() };
         assert!(log.next == 1 || !logged, "{point}");
         if let Ok(before) = commitment {
-            assert_eq!(t.seats[0].duties.commitment(epoch, true).await.unwrap(), before, "{point}");
+            assert_eq!(t.seats[0].duties.commitment(epoch).await.unwrap(), before, "{point}");
         }
         // The store goes on from here.
         let fresh = t.sealed(3, 1000);

@@ -59,9 +59,9 @@ async fn a_killed_node_posts_the_same_again() {
     t.store(1, 200_000).await;
     t.commit().await;
     let epoch = t.lease_epoch();
-    let commitment = t.seats[0].duties.commitment(epoch, true).await.unwrap();
+    let commitment = t.seats[0].duties.commitment(epoch).await.unwrap();
     t.restart(0);
-    assert_eq!(t.seats[0].duties.commitment(epoch, true).await.unwrap(), commitment);
+    assert_eq!(t.seats[0].duties.commitment(epoch).await.unwrap(), commitment);
     let answers = |t: &Town, c: &Commitment| {
         t.seats[0].duties.answers(epoch, epoch_seed(7, epoch), &t.params, c, true).unwrap().unwrap()
     };
@@ -141,7 +141,7 @@ async fn a_device_with_an_empty_slot_commits_and_is_not_silent() {
     let t = Town::new();
     let rows = t.epoch().await;
     assert_eq!(t.notes(&rows, 2), vec![note::PAID], "{rows:?}");
-    assert_eq!(t.seats[5].duties.commitment(t.lease_epoch().plus(1), false).await.unwrap(), None);
+    assert_eq!(t.seats[5].duties.commitment(t.lease_epoch()).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
