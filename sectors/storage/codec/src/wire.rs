@@ -90,6 +90,10 @@ pub struct Head {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a body is built once and encoded; a box would burden every caller"
+)]
 pub enum Body {
     /// Part of a fragment, parts in order. Repeating what is there already is harmless. Durable, and answered with
     /// `have == fragment.len`, once whole; a crash before that forgets the parts. Answer: [`Reply::Put`].

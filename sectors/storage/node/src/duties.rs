@@ -11,7 +11,9 @@ use cairn_storage_codec::wire::{Held, code};
 use cairn_storage_rules::prove::{
     ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree,
 };
-use cairn_storage_rules::types::{Answer, Commitment, Evidence, Fragment, Params, Revision};
+use cairn_storage_rules::types::{
+    Answer, Claim, Commitment, Defence, DisputeLeaf, Evidence, Fragment, Params, Revision, Signer,
+};
 use cairn_types::{Epoch, Hash, Refusal};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,7 +45,8 @@ impl Duties {
     }
 
     /// Freezes the standing revisions of all slots that the device holds and returns what is to be posted for `epoch`;
-    /// the same on every call. `None` if there is nothing to commit to and nothing to take back.
+    /// the same on every call. `None` if there is nothing to commit to and nothing to take back: a device that holds any
+    /// slot must then post the commitment of an empty tree (`OperatorTree::build([])`), or it counts as silent.
     ///
     /// # Errors
     /// The disk.
@@ -107,6 +110,20 @@ impl Duties {
         self.store.put_answers(epoch, &answers)?;
         let digest = answers_digest(&answers);
         Ok(Some((answers, digest)))
+    }
+
+    /// Answers an accusation on chain: a later word of the customer, or the chunk. `None` if neither is there.
+    pub fn defence(&self, claim: &Claim) -> Option<Defence> {
+        let r = &claim.revision.revision;
+        let standing = self.store.standing(&SlotKey::of(r));
+        let later = standing.filter(|s| s.signer == Signer::Customer && s.revision.order() > r.order());
+        if let Some(later) = later {
+            return Some(Defence::Superseded(Box::new(later)));
+        }
+        let reader = Reader { duties: self, slots: RefCell::default() };
+        let (fragment, in_slot) = reader.fragment(r, claim.position)?;
+        let chunk = reader.chunk(r, &fragment, in_slot.offset_in_leaf)?;
+        Some(Defence::Leaf(Box::new(DisputeLeaf { in_slot, fragment, chunk })))
     }
 
     /// Everything that this device hands in for `epoch`.

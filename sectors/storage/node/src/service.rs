@@ -42,6 +42,9 @@ pub trait Confirm: Send + Sync {
     ) -> Result<Signature, Refusal>;
 }
 
+/// Bytes that agents read in an epoch.
+type AgentReads = (Epoch, BTreeMap<(SlotKey, DeviceId), u64>);
+
 struct Inner {
     identity: Arc<Identity>,
     store: Arc<Store>,
@@ -49,7 +52,7 @@ struct Inner {
     params: Params,
     cheats: Arc<Cheats>,
     read_only: Mutex<BTreeSet<LeaseId>>,
-    agents: Mutex<(Epoch, BTreeMap<(SlotKey, DeviceId), u64>)>,
+    agents: Mutex<AgentReads>,
     confirmer: OnceLock<Arc<dyn Confirm>>,
 }
 

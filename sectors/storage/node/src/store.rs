@@ -18,7 +18,7 @@ use cairn_storage_codec::segment::SegmentId;
 use cairn_storage_codec::wire::{Held, Note, SlotList, code};
 use cairn_storage_rules::types::{CoSigned, Fragment, Repaired};
 use cairn_types::{Epoch, Refusal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,6 +86,8 @@ struct Slot {
     staged: BTreeMap<SegmentId, Fragment>,
     partial: BTreeMap<SegmentId, Partial>,
     garbage: BTreeMap<SegmentId, Garbage>,
+    /// Fragments between arrival and durability: one writer for each.
+    writing: BTreeSet<SegmentId>,
     /// Bytes staged, arriving or about to be written.
     unsigned: u64,
     /// Bytes of the standing list.
@@ -179,7 +181,9 @@ impl Store {
         self.used.fetch_add(bytes, Ordering::SeqCst);
     }
     fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        let less = |used: u64| Some(used.saturating_sub(bytes));
+        // The closure always returns a value.
+        let _ = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
     /// Takes bytes out of the offer.
@@ -319,6 +323,8 @@ impl Store {
         }
         self.give_back(slot.standing.saturating_add(slot.unsigned).saturating_add(garbage));
         self.give_back(slot.row.log.bytes);
+        let arriving: u64 = slot.partial.values().map(|p| p.fragment.len).sum();
+        self.partial.fetch_sub(arriving, Ordering::SeqCst);
         *slot = Slot::default();
         locked(&self.slots).remove(key);
         Ok(true)

@@ -71,7 +71,7 @@ impl StorageNode {
             agent,
             signer,
         };
-        self.permit(&access, &body, helper)?;
+        self.permit(&access, &body, helper, head.fence)?;
         Ok((access, body))
     }
 
@@ -96,7 +96,7 @@ impl StorageNode {
         Ok((entry.key, Some(agent), helper))
     }
 
-    fn permit(&self, a: &Access, body: &Body, helper: bool) -> Result<(), WireError> {
+    fn permit(&self, a: &Access, body: &Body, helper: bool, fence: u64) -> Result<(), WireError> {
         let me = self.0.identity.device;
         if let Body::Confirm(_) = body {
             let both = helper && a.lease.helpers.contains(&me) && a.agent != Some(me);
@@ -123,6 +123,11 @@ impl StorageNode {
                 cause,
                 "fund the lease, or fetch the data before it ends",
             ));
+        }
+        let overtaken = body.writes() && a.agent.is_none() && fence < a.lease.fence;
+        if overtaken {
+            let cause = format!("fence {fence} is below the lease's {}", a.lease.fence);
+            return Err(WireError::new(code::FENCE, cause, "recover from the index log before writing"));
         }
         if a.agent.is_none() {
             return Ok(());

@@ -49,12 +49,13 @@ impl Store {
                 Some(known) if known == *fragment => return Ok(fragment.len),
                 Some(_) => return Err(other_fragment(segment)),
                 None if slot.garbage.contains_key(segment) => return Err(other_fragment(segment)),
+                None if slot.writing.contains(segment) => return Err(being_written(segment)),
                 None => {}
             }
             let end = offset.checked_add(as_len(bytes.len())).filter(|e| *e <= fragment.len);
             let end = end.ok_or_else(|| not_next(0, offset))?;
             let whole = offset == 0 && end == fragment.len;
-            if whole && !slot.partial.contains_key(segment) {
+            let data = if whole && !slot.partial.contains_key(segment) {
                 self.admit(&mut slot, fragment.len, quota)?;
                 bytes.to_vec()
             } else {
@@ -62,11 +63,14 @@ impl Store {
                     Arrived::Some(have) => return Ok(have),
                     Arrived::All(data) => data,
                 }
-            }
+            };
+            slot.writing.insert(*segment);
+            data
         };
-        // The bytes are accounted for; hashing and writing happen without the lock.
+        // The bytes are accounted for and `writing` keeps others away; hashing and writing happen without the lock.
         let written = outboard_of(&data, fragment).and_then(|o| self.files.write(key, segment, &data, &o));
         let mut slot = locked(&slot);
+        slot.writing.remove(segment);
         if written.is_err() || slot.staged.insert(*segment, *fragment).is_some() {
             self.release(&mut slot, fragment.len);
         }
@@ -383,6 +387,14 @@ impl super::SlotRow {
         let kib = self.receipt.map_or(0, |r| r.receipt.served_kib);
         (kib.saturating_mul(1024).saturating_add(self.debt), kib)
     }
+}
+
+fn being_written(segment: &SegmentId) -> StoreError {
+    Refusal::with(
+        code::FRAGMENT,
+        format!("{segment:?} is just being written by another request"),
+        "ask again in a moment",
+    )
 }
 
 fn misfit(cause: String) -> StoreError {

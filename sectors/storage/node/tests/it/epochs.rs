@@ -2,9 +2,10 @@
 
 use crate::town::{DATA, Town};
 use cairn_storage_codec::segment::SegmentId;
+use cairn_storage_codec::wire::{Body, Reply};
 use cairn_storage_node::Cheat;
 use cairn_storage_rules::judge::note;
-use cairn_storage_rules::types::{AT_REST, AnswerBody, Commitment, SERVED};
+use cairn_storage_rules::types::{AT_REST, AnswerBody, Claim, Commitment, Defence, SERVED};
 use cairn_testkit::world::epoch_seed;
 use cairn_types::Epoch;
 
@@ -133,6 +134,29 @@ async fn each_cheat_of_a_node_earns_nothing_at_rest() {
         assert_eq!(mine.iter().any(|r| r.fault.is_some()), fault, "{cheat:?} {mine:?}");
         assert_eq!(mine.iter().map(|r| r.units.0[AT_REST]).sum::<u64>(), 0, "{cheat:?} {mine:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_with_an_empty_slot_commits_and_is_not_silent() {
+    let t = Town::new();
+    let rows = t.epoch().await;
+    assert_eq!(t.notes(&rows, 2), vec![note::PAID], "{rows:?}");
+    assert_eq!(t.seats[5].duties.commitment(t.lease_epoch()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accusations_are_answered_with_the_chunk_or_the_later_word() {
+    let mut t = Town::new();
+    let sealed = t.store(1, 200_000).await;
+    let Ok(Reply::List(list)) = t.ask(DATA, 0, Body::List { staged: false, after: 0 }).await else {
+        panic!()
+    };
+    let claim = Claim { revision: list.revision.unwrap(), position: 3 };
+    let Some(Defence::Leaf(leaf)) = t.seats[0].duties.defence(&claim) else { panic!() };
+    let tree = claim.revision.revision.tree;
+    cairn_storage_rules::prove::verify_in_slot(&tree, 3, &leaf.in_slot, &leaf.fragment, &leaf.chunk).unwrap();
+    let later = t.revise(0, &[*sealed.meta.id()], &[]).await.unwrap();
+    assert_eq!(t.seats[0].duties.defence(&claim), Some(Defence::Superseded(Box::new(later))));
 }
 
 impl Town {

@@ -131,6 +131,9 @@ async fn an_overtaken_machine_is_fenced_and_read_only_leases_take_nothing() {
     assert!(t.send(newer, &put(1, b"new"), &lease_key(&DATA)).await.is_ok());
     assert_eq!(t.refused(DATA, 0, put(2, b"old")).await, c::FENCE);
     assert!(t.ask(DATA, 0, get(1, 0, 3)).await.is_ok());
+    // The chain's fence counts as well, before any newer machine wrote here.
+    t.chain.0.lock().unwrap().registry.leases.get_mut(&DATA).unwrap().fence = 7;
+    assert_eq!(code(t.send(newer, &put(2, b"old"), &lease_key(&DATA)).await), c::FENCE);
     t.seats[1].node.set_read_only(DATA, true);
     assert_eq!(t.refused(DATA, 1, put(2, b"x")).await, c::READ_ONLY);
     t.seats[1].node.set_read_only(DATA, false);

@@ -14,6 +14,7 @@ use cairn_storage_node::client::{CallError, Caller};
 use cairn_storage_node::disk::{Disk, SimDisk};
 use cairn_storage_node::{ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
 use cairn_storage_rules::Storage;
+use cairn_storage_rules::prove::OperatorTree;
 use cairn_storage_rules::types::{
     CoSigned, Commitment, Fragment, Kind, Offer, Order, Params, Receipt, Revision, Signer,
 };
@@ -297,7 +298,7 @@ impl Town {
             let commitment = seat.duties.commitment(epoch).await.unwrap();
             let mut world = self.chain.0.lock().unwrap();
             let entry = world.registry.devices.get_mut(&seat.identity.device).unwrap();
-            (entry.commitment, entry.answers) = (commitment.map(|c| encode(&c)), None);
+            (entry.commitment, entry.answers) = (Some(encode(&commitment.unwrap_or_else(nothing))), None);
         }
     }
 
@@ -350,6 +351,11 @@ impl Town {
         let s = &mut world.registry.leases.get_mut(&DATA).unwrap().slots[usize::from(slot)];
         (s.lost_by, s.device, s.generation, s.since) = (Some(s.device), id, s.generation + 1, epoch);
     }
+}
+
+/// What a device posts that has slots and holds nothing.
+fn nothing() -> Commitment {
+    OperatorTree::build([]).unwrap().commitment()
 }
 
 pub fn code(reply: Result<Reply, CallError>) -> String {
