@@ -112,6 +112,9 @@ pub enum GatewayError {
         /// Replicas needed.
         need: u16,
     },
+    /// There is a log, sealed under another key.
+    #[error("storage.key: the index log does not open under this key; check the recovery phrase")]
+    WrongKey,
     /// Nothing to recover.
     #[error("storage.recover: this key has no lease on the chain; check the recovery phrase or create the storage")]
     NothingToRecover,

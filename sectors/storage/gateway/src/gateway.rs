@@ -12,8 +12,9 @@ use crate::commit::{Commit, Uploaded};
 use crate::error::GatewayError;
 use crate::index::{Condition, Index};
 use crate::log::LogTiming;
+use crate::operators::Operators;
 use crate::packer::ToPack;
-use crate::ports::ChainPort;
+use crate::ports::{ChainPort, Pen};
 use crate::record::Mutation;
 use crate::volume::{Flushed, Volume, VolumeLimits, read};
 use cairn_storage_codec::StorageKeys;
@@ -87,6 +88,8 @@ impl Config {
 /// A running gateway. Share it as `Arc<Gateway>`.
 pub struct Gateway {
     chain: Arc<dyn ChainPort>,
+    operators: Arc<Operators>,
+    index_pen: Pen,
     keys: StorageKeys,
     config: Config,
     index: Arc<RwLock<Index>>,
@@ -119,6 +122,19 @@ impl Gateway {
     /// The segments.
     pub const fn volume(&self) -> &Arc<Volume> {
         &self.volume
+    }
+
+    pub(crate) fn chain(&self) -> &dyn ChainPort {
+        &*self.chain
+    }
+    pub(crate) fn operators(&self) -> &Operators {
+        &self.operators
+    }
+    pub(crate) const fn index_pen(&self) -> &Pen {
+        &self.index_pen
+    }
+    pub(crate) const fn limits(&self) -> &VolumeLimits {
+        &self.config.volume
     }
 
     /// How it is doing.
@@ -233,6 +249,7 @@ impl Gateway {
     /// A newer gateway took over, or the chain does not answer.
     pub async fn upkeep(&self) -> Result<(), GatewayError> {
         self.volume.refresh().await?;
+        self.publish_notes().await?;
         self.heal().await?;
         self.flush_revisions().await?;
         self.flush_receipts().await;

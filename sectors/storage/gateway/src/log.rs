@@ -63,6 +63,8 @@ pub struct Chain {
     pub bodies: Vec<Body>,
     /// Fence of the last one.
     pub fence: u64,
+    /// There was an entry that does not open or does not fit.
+    pub closed: bool,
 }
 
 impl Chain {
@@ -104,6 +106,7 @@ pub async fn read_replica(operators: &Operators, key: &IndexKey, seat: &Seat) ->
         from = page.seq;
         for entry in page.entries {
             if !chain.push(key, from, entry) {
+                chain.closed = true;
                 return Ok(chain);
             }
             from = from.saturating_add(1);

@@ -56,6 +56,7 @@ pub fn refusal(e: GatewayError) -> S3Error {
         | GatewayError::Full
         | GatewayError::Chain(_)
         | GatewayError::TooFewReplicas { .. }
+        | GatewayError::WrongKey
         | GatewayError::NothingToRecover => S3ErrorCode::ServiceUnavailable,
         GatewayError::Log(_) | GatewayError::Codec(_) | GatewayError::Random(_) => S3ErrorCode::InternalError,
     };

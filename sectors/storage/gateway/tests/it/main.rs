@@ -1,0 +1,6 @@
+//! The whole gateway in one process, over operators in memory.
+
+mod faults;
+mod objects;
+mod recovery;
+mod support;
