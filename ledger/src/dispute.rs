@@ -60,12 +60,19 @@ fn rule(s: &State<'_>, sectors: &Sectors, row: &DisputeRow, answer: Option<&[u8]
     Ok(sectors.get(device.sector, sector.version)?.dispute(&sector.params, &context, &row.claim, answer)?)
 }
 
-/// The accused answers. An answer that does not convince is refused and may be repeated until the deadline.
-pub fn defend(s: &mut State<'_>, sectors: &Sectors, device: DeviceId, id: Hash, answer: &[u8]) -> Run<()> {
-    let row = s.need::<Disputes>(&id, unknown())?;
+/// Is there such a dispute against the device, and is it still time?
+pub fn check(s: &State<'_>, device: DeviceId, id: &Hash) -> Run<()> {
+    let row = s.need::<Disputes>(id, unknown())?;
     if row.device != device || chain(s)?.height > row.until {
         return Err(unknown().into());
     }
+    Ok(())
+}
+
+/// The accused answers. An answer that does not convince is refused and may be repeated until the deadline.
+pub fn defend(s: &mut State<'_>, sectors: &Sectors, device: DeviceId, id: Hash, answer: &[u8]) -> Run<()> {
+    check(s, device, &id)?;
+    let row = s.need::<Disputes>(&id, unknown())?;
     match rule(s, sectors, &row, Some(answer))? {
         Ruling::Dismissed => {
             pay(s, Pot::Stake, Pot::Burned, row.bond)?;

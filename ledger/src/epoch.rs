@@ -3,7 +3,7 @@
 use cairn_crypto::lthash::LtHash;
 use cairn_sector::Seed;
 use cairn_sector::Sectors;
-use cairn_types::{Epoch, Height, Refusal, SectorId};
+use cairn_types::{Amount, Epoch, Height, Refusal, SectorId};
 
 use crate::bank::chain;
 use crate::events::Event;
@@ -19,10 +19,14 @@ pub const DUE_PER_BLOCK: u32 = 64;
 
 /// Everything that happens before the transactions of a block:
 /// 1. height and epoch advance; 2. at the first height of an epoch the lock; 3. due work, oldest first.
-pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
+///
+/// `block` is the height of the block in its fork. An imported network starts again at block 1, while its own heights
+/// (deadlines, epochs, due work) go on where the fork before ended.
+pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, block: Height) -> Run<()> {
     let mut c = chain(s)?;
+    let height = block.plus(c.origin.0);
     c.height = height;
-    let since = height.0.saturating_sub(c.origin.0).saturating_sub(1);
+    let since = height.0.saturating_sub(1);
     let epoch = Epoch(since / c.params.epoch_blocks);
     let starts = since % c.params.epoch_blocks == 0;
     c.epoch = epoch;
@@ -40,12 +44,13 @@ fn lock(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
     for id in c.sectors.clone() {
         let sector = s.need::<SectorTable>(&id, crate::registry::unknown_sector(id))?;
         let mut row = sector_epoch_or_new(s, epoch, id)?;
+        let pledged = pledged(s, epoch, id)?;
         row.registry_root = sector.registry.digest();
         row.terms = Terms {
             version: sector.version,
             params: sector.params,
             pool_rates: sector.pool_rates,
-            pool_budget: sector.pool_limit.min(sector.pool),
+            pool_budget: sector.pool_limit.min(sector.pool.saturating_sub(pledged)),
             bond_rates: sector.bond_rates,
             chain: c.params.clone(),
         };
@@ -55,6 +60,13 @@ fn lock(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
     }
     s.emit(Event::EpochLocked { epoch });
     Ok(())
+}
+
+/// What the epoch before, judged only later, may still draw from the pool: two budgets never pledge one pebble.
+fn pledged(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<Amount> {
+    let Some(before) = epoch.0.checked_sub(1) else { return Ok(Amount::ZERO) };
+    let row = s.get::<SectorEpochs>(&(Epoch(before), sector))?;
+    Ok(row.filter(|r| matches!(r.phase, Phase::Open | Phase::Committed)).map(|r| r.terms.pool_budget).unwrap_or_default())
 }
 
 /// The sector's row of an epoch, created when the first commitment arrives before the lock.
@@ -114,23 +126,42 @@ pub fn within(
 pub fn schedule(s: &mut State<'_>, at: Height, entry: DueEntry) -> Run<()> {
     let n = s.get_or_default::<Due>(&at)?;
     s.put::<DueWork>(&(at, n), &entry);
-    s.put::<Due>(&at, &(n + 1));
+    s.put::<Due>(&at, &n.saturating_add(1));
     Ok(())
 }
 
+/// Where the row lies that says how far due work has come, while it lags behind. No work is due at height 0.
+const BACKLOG: (Height, u32) = (Height(0), 0);
+
+/// Works off what is due, oldest first. A height costs one step, an entry one; what is left waits where it lies.
 fn due(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
-    let n = s.get_or_default::<Due>(&height)?;
-    for i in 0..n {
-        let Some(entry) = s.get::<DueWork>(&(height, i))? else { continue };
-        s.delete::<DueWork>(&(height, i));
-        if i < DUE_PER_BLOCK {
-            work(s, sectors, entry)?;
-        } else {
-            schedule(s, height.plus(1), entry)?;
+    let behind = s.get::<DueWork>(&BACKLOG)?;
+    let (mut at, mut i) = match &behind {
+        Some(DueEntry::Backlog(at, i)) => (*at, *i),
+        _ => (height, 0),
+    };
+    let mut steps = 0;
+    while at <= height {
+        let n = s.get_or_default::<Due>(&at)?;
+        while i < n && steps < DUE_PER_BLOCK {
+            let entry = s.get::<DueWork>(&(at, i))?;
+            s.delete::<DueWork>(&(at, i));
+            if let Some(entry) = entry {
+                work(s, sectors, entry)?;
+            }
+            (i, steps) = (i + 1, steps + 1);
         }
+        if i < n || (steps >= DUE_PER_BLOCK && at < height) {
+            s.put::<DueWork>(&BACKLOG, &DueEntry::Backlog(at, i));
+            return Ok(());
+        }
+        if n > 0 {
+            s.delete::<Due>(&at);
+        }
+        (at, i, steps) = (at.plus(1), 0, steps + 1);
     }
-    if n > 0 {
-        s.delete::<Due>(&height);
+    if behind.is_some() {
+        s.delete::<DueWork>(&BACKLOG);
     }
     Ok(())
 }
@@ -141,15 +172,17 @@ fn work(s: &mut State<'_>, sectors: &Sectors, entry: DueEntry) -> Run<()> {
         DueEntry::Judge(id) => dispute::expire(s, sectors, &id),
         DueEntry::Refill(lease, slot) => refill(s, sectors, lease, slot),
         DueEntry::VoteDeadline(epoch, sector) => void(s, epoch, sector),
+        DueEntry::Backlog(..) => Ok(()),
     }
 }
 
 fn refill(s: &mut State<'_>, sectors: &Sectors, lease: cairn_types::LeaseId, slot: u16) -> Run<()> {
-    let row = s.get::<crate::tables::Leases>(&lease)?;
+    let (now, row) = (chain(s)?.epoch, s.get::<crate::tables::Leases>(&lease)?);
     let still = row.is_some_and(|l| {
-        l.entry.closing.is_none() && l.entry.slots.get(usize::from(slot)).is_some_and(crate::tables::vacant)
+        let lasts = l.refunded.is_none() && l.entry.closing.is_none_or(|e| e > now);
+        lasts && l.entry.slots.get(usize::from(slot)).is_some_and(crate::tables::vacant)
     });
-    if still { market::reassign(s, sectors, lease, slot, false) } else { Ok(()) }
+    if still { market::reassign(s, sectors, lease, slot) } else { Ok(()) }
 }
 
 /// A sector's epoch that nobody decided in time is void: no charge, no slash, records carry over.
@@ -163,13 +196,19 @@ fn void(s: &mut State<'_>, epoch: Epoch, sector: SectorId) -> Run<()> {
     Ok(())
 }
 
-/// Sets the seed of the current epoch.
-pub fn set_seed(s: &mut State<'_>, epoch: Epoch, seed: Seed) -> Run<()> {
-    let mut c = chain(s)?;
-    let mut row = epoch_row(s, epoch)?;
-    if epoch != c.epoch || row.seed.is_some() {
+/// Refuses a seed that is set or not of the present epoch.
+pub fn check_seed(s: &State<'_>, epoch: Epoch) -> Run<()> {
+    if epoch != chain(s)?.epoch || epoch_row(s, epoch)?.seed.is_some() {
         return Err(Refusal::new("seed.late", "the seed is set or the epoch is over", "nothing to do").into());
     }
+    Ok(())
+}
+
+/// Sets the seed of the current epoch.
+pub fn set_seed(s: &mut State<'_>, epoch: Epoch, seed: Seed) -> Run<()> {
+    check_seed(s, epoch)?;
+    let mut c = chain(s)?;
+    let mut row = epoch_row(s, epoch)?;
     row.seed = Some(seed);
     c.seed = (epoch, seed);
     s.put::<Epochs>(&epoch, &row);

@@ -10,12 +10,14 @@ use crate::events::Event;
 use crate::registry::{digest_posting, unknown_device, unknown_sector};
 use crate::state::{Run, State};
 use crate::tables::{DeviceRow, Devices, PostingRow, Postings, SeatRow, SectorEpochs, SectorTable};
-use crate::tx::seed_message;
+use crate::tx::{Duty, SeatDuty, seed_message};
 
 /// Most devices in one certificate.
 pub const CERTIFICATE_LIMIT: usize = 256;
 /// Largest bundle in bytes.
 pub const BUNDLE_LIMIT: u64 = 256 * 1024 * 1024;
+/// Epochs beyond the window for which a device's posting is kept.
+pub const POSTINGS_KEPT: u64 = 8;
 
 fn twice() -> Refusal {
     Refusal::new("posting.twice", "the device posted this for the epoch already", "post once")
@@ -26,16 +28,54 @@ fn posting(s: &State<'_>, epoch: Epoch, id: &DeviceId) -> Run<(DeviceRow, Postin
     Ok((device, s.get_or_default::<Postings>(&(epoch, *id))?))
 }
 
+/// May this be posted now, and was it not posted before? Cheap: what a pool asks before it keeps a transaction.
+pub fn check(s: &State<'_>, id: DeviceId, duty: &Duty) -> Run<()> {
+    let posted = |epoch: &Epoch| s.get_or_default::<Postings>(&(*epoch, id));
+    let again = match duty {
+        Duty::Commit { epoch, .. } => {
+            if *epoch != chain(s)?.epoch.plus(1) {
+                return Err(Refusal::new(
+                    "commit.phase",
+                    "a commitment counts for the epoch after the present one",
+                    "commit before the lock",
+                )
+                .into());
+            }
+            posted(epoch)?.commitment.is_some()
+        }
+        Duty::Answers { epoch, .. } => {
+            within(s, *epoch, |_| 0, |p| p.answer_blocks)?;
+            posted(epoch)?.answers.is_some()
+        }
+        Duty::Bundle { epoch, size, .. } => {
+            within(s, epoch.plus(1), |_| 0, |p| p.cut_blocks)?;
+            if *size > BUNDLE_LIMIT {
+                return Err(
+                    Refusal::new("bundle.size", "the bundle is too large", "leave the rest for the next epoch").into()
+                );
+            }
+            posted(epoch)?.bundle.is_some()
+        }
+        Duty::Defend { dispute, .. } => return crate::dispute::check(s, id, dispute),
+        Duty::Claim(p) => return crate::settlement::check_claim(s, p),
+    };
+    if again { Err(twice().into()) } else { Ok(()) }
+}
+
+/// Stores a posting; the first one of an epoch drops the device's row of an epoch that no judge asks for any more.
+fn store(s: &mut State<'_>, epoch: Epoch, id: DeviceId, row: &PostingRow) -> Run<()> {
+    let old = epoch.0.checked_sub(chain(s)?.params.window_epochs.saturating_add(POSTINGS_KEPT)).map(|e| (Epoch(e), id));
+    if let Some(old) = old
+        && s.get::<Postings>(&old)?.is_some()
+    {
+        s.delete::<Postings>(&old);
+    }
+    s.put::<Postings>(&(epoch, id), row);
+    Ok(())
+}
+
 /// A device binds itself before the lock of the next epoch.
 pub fn commit(s: &mut State<'_>, sectors: &Sectors, id: DeviceId, epoch: Epoch, commitment: Vec<u8>) -> Run<()> {
-    if epoch != chain(s)?.epoch.plus(1) {
-        return Err(Refusal::new(
-            "commit.phase",
-            "a commitment counts for the epoch after the present one",
-            "commit before the lock",
-        )
-        .into());
-    }
     let (device, mut row) = posting(s, epoch, &id)?;
     let sector = s.need::<SectorTable>(&device.sector, unknown_sector(device.sector))?;
     let rules = sectors.get(device.sector, sector.version)?;
@@ -43,58 +83,60 @@ pub fn commit(s: &mut State<'_>, sectors: &Sectors, id: DeviceId, epoch: Epoch, 
         return Err(Refusal::new("commit.size", "the commitment is too large", "see the sector's limits").into());
     }
     rules.check_commitment(&commitment)?;
-    if row.commitment.is_some() {
-        return Err(twice().into());
-    }
     let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
     digest_posting(&mut se.commitments, "commitment", &id, &commitment);
     s.put::<SectorEpochs>(&(epoch, device.sector), &se);
     row.commitment = Some(commitment);
-    s.put::<Postings>(&(epoch, id), &row);
+    store(s, epoch, id, &row)?;
     s.emit(Event::Committed { device: id, epoch });
     Ok(())
 }
 
 /// Digest of the answers to the tasks of the current epoch.
 pub fn answers(s: &mut State<'_>, id: DeviceId, epoch: Epoch, digest: Hash) -> Run<()> {
-    within(s, epoch, |_| 0, |p| p.answer_blocks)?;
     let (device, mut row) = posting(s, epoch, &id)?;
-    if row.answers.is_some() {
-        return Err(twice().into());
-    }
     let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
     digest_posting(&mut se.answers, "answers", &id, digest.as_ref());
     s.put::<SectorEpochs>(&(epoch, device.sector), &se);
     row.answers = Some(digest);
-    s.put::<Postings>(&(epoch, id), &row);
+    store(s, epoch, id, &row)?;
     s.emit(Event::Answered { device: id, epoch });
     Ok(())
 }
 
 /// Digest of the bundle of the epoch that ended.
 pub fn bundle(s: &mut State<'_>, id: DeviceId, epoch: Epoch, hash: Hash, size: u64) -> Run<()> {
-    within(s, epoch.plus(1), |_| 0, |p| p.cut_blocks)?;
-    if size > BUNDLE_LIMIT {
-        return Err(Refusal::new("bundle.size", "the bundle is too large", "leave the rest for the next epoch").into());
-    }
     let (_, mut row) = posting(s, epoch, &id)?;
-    if row.bundle.is_some() {
-        return Err(twice().into());
-    }
     row.bundle = Some((hash, size));
-    s.put::<Postings>(&(epoch, id), &row);
+    store(s, epoch, id, &row)?;
     s.emit(Event::Bundled { device: id, epoch, bundle: hash, size });
     Ok(())
 }
 
+/// May a seat say this now? Cheap, as [`check`].
+pub fn check_seat(s: &State<'_>, seat: u16, duty: &SeatDuty) -> Run<()> {
+    match duty {
+        SeatDuty::Seed { epoch, .. } => crate::epoch::check_seed(s, *epoch),
+        SeatDuty::Certificate { epoch, .. } => within(s, epoch.plus(1), |_| 0, |p| p.certify_blocks),
+        SeatDuty::Vote { epoch, sector, .. } => crate::settlement::check_vote(s, seat, *epoch, *sector),
+        SeatDuty::Reveal { epoch, settlement, .. } => {
+            crate::settlement::check_reveal(s, seat, *epoch, settlement.sector)
+        }
+        SeatDuty::Outcomes { epoch, sector, from, .. } => {
+            crate::settlement::check_outcomes(s, *epoch, *sector, *from)
+        }
+    }
+}
+
 /// A seat certifies that it holds bundles. Devices without a bundle, of another sector or certified already are
-/// passed over, so that one slip does not void a batch.
+/// passed over, so that one slip does not void a batch; a batch with nothing new is refused, so that a recorded one
+/// cannot fill blocks.
 pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &[DeviceId]) -> Run<()> {
-    within(s, epoch.plus(1), |_| 0, |p| p.certify_blocks)?;
     if devices.len() > CERTIFICATE_LIMIT || !devices.windows(2).all(|w| w[0] < w[1]) {
         return Err(Refusal::new("certificate.shape", "devices must ascend, at most 256", "split the batch").into());
     }
     let mut se = sector_epoch_or_new(s, epoch, sector)?;
+    let mut fresh = 0u32;
     for id in devices {
         let Some(mut row) = s.get::<Postings>(&(epoch, *id))? else { continue };
         let Some((hash, _)) = row.bundle else { continue };
@@ -106,6 +148,10 @@ pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &
         s.put::<Postings>(&(epoch, *id), &row);
         digest_posting(&mut se.evidence, "bundle", id, hash.as_ref());
         se.bundles = se.bundles.saturating_add(1);
+        fresh += 1;
+    }
+    if fresh == 0 {
+        return Err(Refusal::new("certificate.nothing", "no bundle here is new", "certify what was posted since").into());
     }
     let bundles = se.bundles;
     s.put::<SectorEpochs>(&(epoch, sector), &se);

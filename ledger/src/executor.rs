@@ -55,7 +55,7 @@ pub fn fee_of(params: &crate::tables::ChainParams, tx: &Tx) -> Amount {
 }
 
 /// Phase 2: can the transaction be part of the next block at all? Cheap: reads the account, or the key of the
-/// device or seat.
+/// device or seat and what it posted.
 pub fn check_state(s: &State<'_>, tx: &Tx) -> Run<()> {
     let c = chain(s)?;
     if tx.target() != (c.network, c.fork) {
@@ -66,11 +66,11 @@ pub fn check_state(s: &State<'_>, tx: &Tx) -> Run<()> {
         Tx::Device(t, signature) => {
             let row = s.need::<Devices>(&t.device, registry::unknown_device())?;
             row.key.verify(DEVICE_DOMAIN, &encode(&**t), signature).map_err(|_| bad_signature())?;
-            Ok(())
+            evidence::check(s, t.device, &t.duty)
         }
         Tx::Seat(t, signature) => {
             seat(s, t)?.key.verify(SEAT_DOMAIN, &encode(&**t), signature).map_err(|_| bad_signature())?;
-            Ok(())
+            evidence::check_seat(s, t.seat, &t.duty)
         }
     }
 }
@@ -118,9 +118,12 @@ fn execute(s: &mut State<'_>, sectors: &Sectors, tx: &Tx, proposer: AccountId) -
         Tx::Account(t, _) => act(s, sectors, t),
         Tx::Device(t, _) => post(s, sectors, t),
         Tx::Seat(t, _) => govern(s, sectors, t),
-    };
+    }
+    .and_then(|()| s.check_rows());
     let refused = match done {
         Ok(()) => None,
+        // Devices and seats pay nothing, so a block has no room for what they ask in vain.
+        Err(Stop::Refused(r)) if !matches!(tx, Tx::Account(..)) => return Err(r.into()),
         Err(Stop::Refused(r)) => {
             s.forget();
             fee = take_fee(s, tx, proposer)?;
@@ -134,7 +137,8 @@ fn execute(s: &mut State<'_>, sectors: &Sectors, tx: &Tx, proposer: AccountId) -
     Ok(Receipt { tx: tx.id(), fee, refused, from, until })
 }
 
-/// Fees are kept even if the action is refused, so that refusals cannot be had for free.
+/// Fees are kept even if the action is refused, so that refusals cannot be had for free. What devices and seats post
+/// is free, and no part of a block unless it succeeds.
 fn take_fee(s: &mut State<'_>, tx: &Tx, proposer: AccountId) -> Run<Amount> {
     match tx {
         Tx::Account(t, _) => charge(s, t, fee_of(&chain(s)?.params, tx), proposer),
@@ -258,6 +262,26 @@ pub enum Mode {
     Check,
 }
 
+/// Most work in one block, in units of a transfer.
+pub const BLOCK_WEIGHT: u64 = 16_384;
+
+/// Work of a transaction in units of a transfer: what searches the market may read `scan_limit` offers.
+pub fn weight_of(tx: &Tx, params: &crate::tables::ChainParams) -> u64 {
+    let search = 1 + u64::from(params.scan_limit) / 8;
+    let searches = match tx {
+        Tx::Account(t, _) => match &t.action {
+            Action::Order { .. } | Action::LegalNotice { .. } => 1,
+            _ => 0,
+        },
+        Tx::Seat(t, _) => match &t.duty {
+            SeatDuty::Outcomes { outcomes, .. } => u64::try_from(outcomes.len()).unwrap_or(u64::MAX),
+            _ => 0,
+        },
+        Tx::Device(..) => 0,
+    };
+    searches.saturating_mul(search).saturating_add(1)
+}
+
 /// A block in execution. Synchronous and resumable: [`BlockRun::step`] names rows that it misses,
 /// [`BlockRun::supply`] brings them.
 pub struct BlockRun {
@@ -271,6 +295,7 @@ pub struct BlockRun {
     next: usize,
     begun: bool,
     size: usize,
+    weight: u64,
     rows: Rows,
     writes: Writes,
     events: Vec<Event>,
@@ -314,8 +339,7 @@ pub struct BlockDone {
 }
 
 impl BlockRun {
-    /// A block at `height` with these transactions. The caller has done phase 1 for all of them in `Mode::Build`;
-    /// in `Mode::Check` it is done here unless `verified`.
+    /// The block at `height` of its fork with these transactions, for which the caller has done phase 1.
     pub fn new(
         sectors: Sectors,
         height: Height,
@@ -335,6 +359,7 @@ impl BlockRun {
             next: 0,
             begun: false,
             size: 0,
+            weight: 0,
             rows: Rows::default(),
             // The first block carries the genesis rows, below everything that it does itself.
             writes: genesis.unwrap_or_default(),
@@ -393,6 +418,13 @@ impl BlockRun {
             if self.mode == Mode::Build && self.size + size > self.limit {
                 break;
             }
+            let weight = self.weight.saturating_add(weight_of(tx, &chain(s)?.params));
+            if weight > BLOCK_WEIGHT {
+                if self.mode == Mode::Build {
+                    break;
+                }
+                return Err(Refusal::new("block.weight", "the block holds too much work", "build a smaller one").into());
+            }
             match check_state(s, tx) {
                 Ok(()) => {}
                 Err(Stop::Refused(r)) if self.mode == Mode::Build => {
@@ -403,9 +435,18 @@ impl BlockRun {
                 }
                 Err(stop) => return Err(stop),
             }
-            self.receipts.push(execute(s, sectors, tx, self.proposer)?);
+            match execute(s, sectors, tx, self.proposer) {
+                Ok(receipt) => self.receipts.push(receipt),
+                Err(Stop::Refused(r)) if self.mode == Mode::Build => {
+                    s.forget();
+                    self.dropped.push((tx.id(), r));
+                    self.next += 1;
+                    continue;
+                }
+                Err(stop) => return Err(stop),
+            }
             self.kept.push(tx.clone());
-            self.size += size;
+            (self.size, self.weight) = (self.size + size, weight);
             self.next += 1;
         }
         Ok(())

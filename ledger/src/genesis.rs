@@ -102,6 +102,7 @@ impl Genesis {
             return Err(bad("an account is allocated twice".into()));
         }
         for seat in &self.seats {
+            crate::registry::check_key(&seat.key)?;
             seat.vote
                 .pop_verify(&seat.possession)
                 .map_err(|_| bad("a seat does not prove possession of its vote key".into()))?;
@@ -192,6 +193,26 @@ pub struct Export {
     pub height: Height,
     /// All rows by key.
     pub rows: Vec<(Key, Vec<u8>)>,
+    /// What the chain knows only the roots of, by sector, ascending.
+    pub contents: Vec<Contents>,
+}
+
+/// What a sector's roots stand for.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Contents {
+    /// Sector.
+    pub sector: SectorId,
+    /// The sector's memory, ascending by key.
+    pub memory: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Cumulative charges and earnings, ascending by key.
+    pub tally: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Content digest of memory (domain `memory`) or of a tally (domain `tally`).
+pub fn digest_contents(domain: &str, pairs: &[(Vec<u8>, Vec<u8>)]) -> LtHash {
+    let mut d = LtHash::new();
+    pairs.iter().for_each(|(k, v)| d.add(domain, k, v));
+    d
 }
 
 impl Export {
@@ -200,16 +221,37 @@ impl Export {
         cairn_types::Hash::derive("cairn/export", &[&encode(self)])
     }
 
-    /// The first state of the next fork. Block heights start again at 1; `origin` makes epochs go on where they were.
-    pub fn import(self) -> Result<Writes, Refusal> {
-        let rows: BTreeMap<Key, Vec<u8>> = self.rows.into_iter().collect();
+    /// Refuses memory and tallies that are not those of the rows.
+    fn check_contents(&self, s: &State<'_>) -> Run<()> {
+        let sectors = crate::bank::chain(s)?.sectors;
+        if !self.contents.iter().map(|x| x.sector).eq(sectors.iter().copied()) {
+            return Err(bad("the export needs the contents of every sector, in order".into()).into());
+        }
+        for x in &self.contents {
+            let row = s.need::<SectorTable>(&x.sector, crate::registry::unknown_sector(x.sector))?;
+            let parts = [("memory", &x.memory, row.memory_root), ("tally", &x.tally, row.tally_root)];
+            for (what, pairs, root) in parts {
+                let ascends = pairs.windows(2).all(|w| w[0].0 < w[1].0);
+                if !ascends || digest_contents(what, pairs).digest() != root {
+                    return Err(bad(format!("the {what} of sector {} is not what the state's root says", x.sector)).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first state of the next fork. Blocks start again at 1, the network's heights and epochs go on.
+    pub fn import(mut self) -> Result<Writes, Refusal> {
+        let rows: BTreeMap<Key, Vec<u8>> = std::mem::take(&mut self.rows).into_iter().collect();
         let invalid = crate::invariants::check(&rows);
         if let Err(e) = invalid {
             return Err(bad(format!("the export breaks an invariant: {e}")));
         }
         let mut s = State::new(&rows);
         let fork = |s: &mut State<'_>| -> Run<()> {
+            self.check_contents(s)?;
             let mut c = crate::bank::chain(s)?;
+            c.origin = c.height;
             c.fork = c.fork.checked_add(1).ok_or_else(|| bad("too many forks".into()))?;
             s.put::<Chain>(&(), &c);
             s.keep();

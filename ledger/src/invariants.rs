@@ -56,22 +56,27 @@ fn each<T: Table>(rows: &BTreeMap<Key, Vec<u8>>) -> Result<Vec<(T::Key, T::Row)>
         .collect()
 }
 
+/// Sum, at most the largest number: the rows may come from a foreign file.
+fn add_up(parts: impl Iterator<Item = u128>) -> u128 {
+    parts.fold(0, u128::saturating_add)
+}
+
 /// Walks a whole state and compares every total with the sum of its rows.
 pub fn check(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
     let mut x = Sums::default();
     for (_, a) in each::<Accounts>(rows)? {
-        x.balances += a.balance.0;
-        x.credits += a.credits.0;
+        x.balances = x.balances.saturating_add(a.balance.0);
+        x.credits = x.credits.saturating_add(a.credits.0);
     }
     for (_, d) in each::<Devices>(rows)? {
-        x.bonds += d.bond.0 + d.locked.0;
-        x.free_bonds += d.bond.0;
-        x.locked += d.locked.0;
+        x.bonds = x.bonds.saturating_add(d.bond.0.saturating_add(d.locked.0));
+        x.free_bonds = x.free_bonds.saturating_add(d.bond.0);
+        x.locked = x.locked.saturating_add(d.locked.0);
     }
-    x.lock_rows = each::<Locks>(rows)?.iter().map(|(_, l)| l.left.0).sum();
-    x.operator_bonds = each::<Operators>(rows)?.iter().map(|(_, o)| o.free_bond.0).sum();
-    x.pools = each::<SectorTable>(rows)?.iter().map(|(_, p)| p.pool.0).sum();
-    x.stakes = each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0).sum();
+    x.lock_rows = add_up(each::<Locks>(rows)?.iter().map(|(_, l)| l.left.0));
+    x.operator_bonds = add_up(each::<Operators>(rows)?.iter().map(|(_, o)| o.free_bond.0));
+    x.pools = add_up(each::<SectorTable>(rows)?.iter().map(|(_, p)| p.pool.0));
+    x.stakes = add_up(each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0));
     x.money = each::<Money>(rows)?.into_iter().next().map(|(_, m)| m);
     compare(&x)?;
     duties(rows)
@@ -82,7 +87,7 @@ fn compare(x: &Sums) -> Result<(), Refusal> {
     identities(m)?;
     let pairs = [
         ("balances", x.balances, m.balances.0),
-        ("bonds", x.bonds + x.stakes, m.bonds.0),
+        ("bonds", x.bonds.saturating_add(x.stakes), m.bonds.0),
         ("pools", x.pools, m.pools.0),
         ("locked bonds", x.lock_rows, x.locked),
         ("free bonds of operators", x.operator_bonds, x.free_bonds),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::bank::{CreditPot, chain, pay_credits};
 use crate::events::Event;
-use crate::registry::{required_bond, save_device, save_lease, unknown_device, unknown_sector};
+use crate::registry::{check_key, required_bond, save_device, save_lease, unknown_device, unknown_sector};
 use crate::state::{Run, State};
 use crate::tables::{
     BucketMap, BucketSlots, Buckets, DeviceRow, Devices, DueEntry, LeaseRow, Leases, SectorTable, vacant,
@@ -143,7 +143,41 @@ struct Wanted<'a> {
     demand: &'a Demand,
     label: &'a [u8],
     exclude: &'a [DeviceId],
+    /// Failure domains of slots that are filled already.
+    taken: &'a [Vec<Hash>],
     enough: usize,
+}
+
+/// Candidates looked for per place: the draw inside a bucket should not decide who is cheapest.
+const CHOICE: u32 = 4;
+
+/// Counts candidates that a spread could use: of one failure domain no more than [`CHOICE`] times its limit, so that
+/// a crowd in one place cannot end the search.
+struct Useful {
+    limit: u32,
+    used: BTreeMap<Hash, u32>,
+    count: usize,
+}
+
+impl Useful {
+    fn new(w: &Wanted<'_>) -> Self {
+        let mut used: BTreeMap<Hash, u32> = BTreeMap::new();
+        for d in w.taken.iter().flatten() {
+            *used.entry(*d).or_default() += CHOICE;
+        }
+        Self { limit: u32::from(w.demand.max_per_domain) * CHOICE, used, count: 0 }
+    }
+
+    fn add(&mut self, domains: &[Hash]) {
+        let full = |d: &Hash| self.used.get(d).is_some_and(|u| *u >= self.limit);
+        if self.limit > 0 && domains.iter().any(full) {
+            return;
+        }
+        for d in domains {
+            *self.used.entry(*d).or_default() += 1;
+        }
+        self.count += 1;
+    }
 }
 
 /// Collects candidates bucket by bucket from the cheapest, starting inside a bucket where the seed says.
@@ -153,8 +187,8 @@ fn candidates(s: &State<'_>, sectors: &Sectors, w: &Wanted<'_>) -> Run<Vec<Candi
     let rules = sectors.get(w.sector, sector.version)?;
     let group = (w.sector, w.demand.class, w.demand.region);
     let mut map = s.get_or_default::<BucketMap>(&group)?;
-    let (mut found, mut looked) = (Vec::new(), 0u32);
-    while map != 0 && found.len() < w.enough {
+    let (mut found, mut looked, mut useful) = (Vec::new(), 0u32, Useful::new(w));
+    while map != 0 && useful.count < w.enough {
         let b = u8::try_from(map.trailing_zeros()).unwrap_or(127);
         map &= map - 1;
         let n = s.get_or_default::<Buckets>(&(group.0, group.1, group.2, b))?;
@@ -178,6 +212,7 @@ fn candidates(s: &State<'_>, sectors: &Sectors, w: &Wanted<'_>) -> Run<Vec<Candi
                 continue;
             }
             let Ok(quote) = rules.quote(&sector.params, &row.offer, w.order) else { continue };
+            useful.add(&row.admission.domains);
             let rep = reputation(row.deficit, c.epoch, c.params.reputation_half_life);
             found.push(Candidate {
                 id,
@@ -217,7 +252,8 @@ fn choose(mut from: Vec<Candidate>, n: usize, max_per_domain: u16, taken: &[Vec<
 }
 
 fn take_duty(s: &mut State<'_>, id: &DeviceId, reserve: &Units, take: bool) -> Run<()> {
-    let Some(mut row) = s.get::<Devices>(id)? else { return Ok(()) };
+    let Some(before) = s.get::<Devices>(id)? else { return Ok(()) };
+    let mut row = before.clone();
     if take {
         row.reserved = row.reserved.checked_add(reserve).ok_or_else(capacity_overflow)?;
         row.duties = row.duties.saturating_add(1);
@@ -226,9 +262,12 @@ fn take_duty(s: &mut State<'_>, id: &DeviceId, reserve: &Units, take: bool) -> R
             *have = have.saturating_sub(*r);
         }
         row.duties = row.duties.saturating_sub(1);
+        // What was served after the notice is judged later than the notice said: the bond waits for that too.
+        if let DeviceState::Exiting { until } = &mut row.state {
+            *until = (*until).max(chain(s)?.epoch);
+        }
     }
-    s.put::<Devices>(id, &row);
-    Ok(())
+    save_device(s, id, Some(&before), Some(&row))
 }
 
 fn capacity_overflow() -> Refusal {
@@ -255,6 +294,7 @@ pub fn order(
     escrow: Credits,
     note: Hash,
 ) -> Run<LeaseId> {
+    check_key(&key)?;
     let srow = s.need::<SectorTable>(&sector, unknown_sector(sector))?;
     let demand = sectors.get(sector, srow.version)?.demand(&srow.params, &order)?;
     check_demand(&demand)?;
@@ -274,6 +314,7 @@ pub fn order(
         demand: &demand,
         label: id.as_ref(),
         exclude: &[],
+        taken: &[],
         enough: slots.saturating_mul(4) + usize::from(demand.helpers),
     };
     let pool = candidates(s, sectors, &wanted)?;
@@ -385,6 +426,7 @@ pub fn fence(s: &mut State<'_>, who: AccountId, id: LeaseId, key: PublicKey, fen
         )
         .into());
     }
+    check_key(&key)?;
     let mut row = before.clone();
     (row.entry.key, row.entry.fence) = (key, fence);
     save_lease(s, Some(&before), Some(&row))?;
@@ -400,8 +442,8 @@ pub fn release_slots(s: &mut State<'_>, row: &LeaseRow) -> Run<()> {
     Ok(())
 }
 
-/// Gives a slot to another device, or leaves it vacant until one is found. `lost`: its bond pays for the rebuild.
-pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16, lost: bool) -> Run<()> {
+/// Gives a slot to another device, or leaves it vacant until one is found.
+pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16) -> Run<()> {
     let Some(before) = s.get::<Leases>(&id)? else { return Ok(()) };
     let Some(old) = before.entry.slots.get(usize::from(index)).cloned() else { return Ok(()) };
     if before.refunded.is_some() {
@@ -411,27 +453,31 @@ pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16, l
     let exclude: Vec<DeviceId> = before.entry.slots.iter().map(|x| x.device).collect();
     let mut label = id.as_ref().to_vec();
     label.extend_from_slice(&encode(&(index, old.generation)));
-    let wanted = Wanted {
-        sector: before.entry.sector,
-        order: &before.entry.order,
-        demand: &before.demand,
-        label: &label,
-        exclude: &exclude,
-        enough: 16,
-    };
     let mut taken = Vec::new();
     for (i, other) in before.entry.slots.iter().enumerate() {
         if i != usize::from(index) && let Some(d) = s.get::<Devices>(&other.device)? {
             taken.push(d.admission.domains);
         }
     }
-    let pool = candidates(s, sectors, &wanted)?;
+    let wanted = Wanted {
+        sector: before.entry.sector,
+        order: &before.entry.order,
+        demand: &before.demand,
+        label: &label,
+        exclude: &exclude,
+        taken: &taken,
+        enough: 16,
+    };
+    // Nobody new would be paid in a lease whose last epoch has come.
+    let ending = before.entry.closing.is_some_and(|e| e <= c.epoch);
+    let pool = if ending { Vec::new() } else { candidates(s, sectors, &wanted)? };
     let found = choose(pool, 1, before.demand.max_per_domain, &taken).into_iter().next();
     let from = old.device;
-    let lost_by = if vacant(&old) { old.lost_by } else { lost.then_some(from) };
+    // Agents rebuild whatever the reason was; only a loss has a locked bond to pay them from.
+    let lost_by = if vacant(&old) { old.lost_by } else { Some(from) };
     let mut row = before.clone();
     let next = match &found {
-        Some(x) => slot(x, c.epoch.plus(1), lost_by, old.generation + 1),
+        Some(x) => slot(x, c.epoch.plus(1), lost_by, old.generation.saturating_add(1)),
         None => Slot { device: DeviceId::default(), lost_by, ..old.clone() },
     };
     let to = found.as_ref().map(|x| x.id);
@@ -443,6 +489,7 @@ pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16, l
     }
     match to {
         Some(new) => take_duty(s, &new, &row.entry.reserve, true)?,
+        None if ending => {}
         None => crate::epoch::schedule(s, c.height.plus(c.params.epoch_blocks), DueEntry::Refill(id, index))?,
     }
     save_lease(s, Some(&before), Some(&row))?;
@@ -455,7 +502,7 @@ pub fn legal_notice(s: &mut State<'_>, sectors: &Sectors, who: AccountId, id: Le
     let row = s.need::<Leases>(&id, unknown_lease())?;
     let holder = row.entry.slots.get(usize::from(index)).map(|x| x.device).unwrap_or_default();
     crate::registry::own_device(s, &who, &holder)?;
-    reassign(s, sectors, id, index, false)
+    reassign(s, sectors, id, index)
 }
 
 /// Takes a device off the market if its bond no longer suffices, and lowers its reputation.

@@ -155,10 +155,16 @@ pub fn operator(s: &mut State<'_>, who: AccountId, info: String) -> Run<()> {
 }
 
 fn check_agreement(s: &State<'_>, who: &AccountId, key: &PublicKey, proof: &Signature) -> Run<()> {
+    check_key(key)?;
     let message = device_proof(&chain(s)?.network, who);
     key.verify(DEVICE_PROOF_DOMAIN, &message, proof).map_err(|_| {
         Refusal::new("device.agreement", "the hot key did not sign this operator", "sign with the device's own key").into()
     })
+}
+
+/// Refuses keys under which anybody could sign: a key is checked where it enters the state.
+pub fn check_key(key: &PublicKey) -> Result<(), Refusal> {
+    key.check().map_err(|e| Refusal::with("key.weak", e.to_string(), "make a new key with `cairn key new`"))
 }
 
 fn admit(s: &State<'_>, sectors: &Sectors, sector: SectorId, offer: &[u8]) -> Run<Admission> {

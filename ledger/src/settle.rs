@@ -59,7 +59,7 @@ pub struct Line {
 }
 
 /// A made settlement with all its leaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Settled {
     /// The record.
     pub settlement: Settlement,
@@ -80,27 +80,34 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Outcomes in transaction-sized chunks with their Merkle paths: (number of the first, outcomes, path).
+    /// See [`outcome_chunks`].
     pub fn chunks(&self) -> Vec<(u32, Vec<Outcome>, rows::RowProof)> {
-        let leaves: Vec<Vec<u8>> = self.outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk).collect();
-        let tree = rows::RowTree::new(&leaves);
-        (0u64..)
-            .zip(self.outcomes.chunks(OUTCOMES_PER_CHUNK))
-            .filter_map(|(i, c)| {
-                let from = u32::try_from(i).ok()?.checked_mul(u32::try_from(OUTCOMES_PER_CHUNK).ok()?)?;
-                Some((from, c.to_vec(), tree.prove(i).ok()?))
-            })
-            .collect()
+        outcome_chunks(&self.outcomes)
     }
 }
 
-/// Cumulative work and charge of one holder of one slot.
+/// Outcomes in transaction-sized chunks with their Merkle paths: (number of the first, outcomes, path).
+pub fn outcome_chunks(outcomes: &[Outcome]) -> Vec<(u32, Vec<Outcome>, rows::RowProof)> {
+    let leaves: Vec<Vec<u8>> = outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk).collect();
+    let tree = rows::RowTree::new(&leaves);
+    (0u64..)
+        .zip(outcomes.chunks(OUTCOMES_PER_CHUNK))
+        .filter_map(|(i, c)| {
+            let from = u32::try_from(i).ok()?.checked_mul(u32::try_from(OUTCOMES_PER_CHUNK).ok()?)?;
+            Some((from, c.to_vec(), tree.prove(i).ok()?))
+        })
+        .collect()
+}
+
+/// Cumulative work and charge of one holder of one slot, since it got the slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct DueTally {
     /// Units by kind.
     pub units: [u128; UNIT_KINDS],
     /// Credits charged for them so far.
     pub charged: Credits,
+    /// The slot's generation: a holder that comes back, at other rates, starts from nothing.
+    pub generation: u32,
 }
 
 /// Keys of the tally.
@@ -155,6 +162,8 @@ struct Work<'a> {
     operator_pool: BTreeMap<AccountId, Amount>,
     sales: BTreeMap<Hash, Credits>,
     outcomes: Vec<Outcome>,
+    /// Work paid from bonds, by whose bond and who worked.
+    pays: BTreeMap<(DeviceId, DeviceId), Amount>,
     faults: BTreeMap<DeviceId, (u32, u16, Hash)>,
 }
 
@@ -169,6 +178,7 @@ impl<'a> Work<'a> {
             operator_pool: BTreeMap::new(),
             sales: BTreeMap::new(),
             outcomes: Vec::new(),
+            pays: BTreeMap::new(),
             faults: BTreeMap::new(),
         }
     }
@@ -199,7 +209,8 @@ impl<'a> Work<'a> {
                 }
                 Source::Bond { of } => {
                     line.granted = self.worth(&self.x.terms.bond_rates, &line.row.units.0);
-                    self.outcomes.push(Outcome::Pay { of, to: line.row.payee, amount: line.granted });
+                    let sum = self.pays.entry((of, line.row.payee)).or_default();
+                    *sum = sum.saturating_add(line.granted);
                 }
             }
             self.follow(&line.row);
@@ -210,7 +221,7 @@ impl<'a> Work<'a> {
     }
 
     fn worth(&self, rates: &[Rate; UNIT_KINDS], units: &[u64; UNIT_KINDS]) -> Amount {
-        let credits = rates.iter().zip(units).filter_map(|(r, u)| r.charge(u128::from(*u))).sum();
+        let credits = add_up(rates.iter().zip(units).filter_map(|(r, u)| r.charge(u128::from(*u))));
         self.x.price.pebbles(credits)
     }
 
@@ -227,11 +238,12 @@ impl<'a> Work<'a> {
             Some(t) => t.clone(),
             None => self.x.tally.get(&key).and_then(|v| decode(&v).ok()).unwrap_or_default(),
         };
-        let mut next = tally;
+        let fresh = DueTally { generation: place.generation, ..DueTally::default() };
+        let mut next = if tally.generation == place.generation { tally } else { fresh };
         for (have, add) in next.units.iter_mut().zip(&row.units.0) {
             *have = have.saturating_add(u128::from(*add));
         }
-        let total: Credits = place.rates.iter().zip(&next.units).filter_map(|(r, u)| r.charge(*u)).sum();
+        let total = add_up(place.rates.iter().zip(&next.units).filter_map(|(r, u)| r.charge(*u)));
         let due = total.saturating_sub(next.charged);
         self.due.insert(key, next);
         Some((lease, due))
@@ -271,7 +283,7 @@ impl<'a> Work<'a> {
 
     /// Pays standing duties from the pool, pro rata where the epoch's budget does not reach.
     fn grant(&mut self, pool: Vec<(usize, Amount)>) {
-        let total: u128 = pool.iter().map(|p| p.1.0).sum();
+        let total = pool.iter().fold(0u128, |sum, p| sum.saturating_add(p.1.0));
         let budget = self.x.terms.pool_budget.0;
         for (index, worth) in pool {
             let pay = if total <= budget { worth.0 } else { mul_div(worth.0, budget, total).unwrap_or(0) };
@@ -296,8 +308,10 @@ impl<'a> Work<'a> {
             Next::Done => self.outcomes.push(Outcome::Done { lease }),
             Next::Reassign => self.outcomes.push(Outcome::Reassign { lease, slot, device: row.payee }),
             Next::Repair { ppm } => {
-                let size = self.x.registry.lease(&lease).map(|l| l.reserve.0[0]).unwrap_or(0);
-                let whole = self.worth(&self.x.terms.bond_rates, &[size; UNIT_KINDS]);
+                // The bond rates price reserved capacity (what a loss locks) and rebuilt work (what a repair earns)
+                // in the kinds that the sector uses for each.
+                let reserve = self.x.registry.lease(&lease).map(|l| l.reserve).unwrap_or_default();
+                let whole = self.worth(&self.x.terms.bond_rates, &reserve.0);
                 let cost = Amount(ppm_of(whole.0, u64::from(ppm)));
                 self.outcomes.push(Outcome::Repair { lease, slot, device: row.payee, cost });
             }
@@ -313,7 +327,8 @@ impl<'a> Work<'a> {
         for (device, weight) in shares {
             let Some(entry) = self.x.registry.device(device) else { continue };
             let part = mul_div(u128::from(sale.paid.0), u128::from(*weight), total).unwrap_or(0);
-            *self.operator_credits.entry(entry.operator).or_default() += part;
+            let sum = self.operator_credits.entry(entry.operator).or_default();
+            *sum = sum.saturating_add(part);
         }
         self.sales.insert(sale.id, sale.paid);
         self.outcomes.push(Outcome::SaleDone { sale: sale.id });
@@ -322,6 +337,9 @@ impl<'a> Work<'a> {
     fn finish(mut self, memory: Vec<MemoryChange<Vec<u8>>>) -> Result<Settled, Refusal> {
         for (device, (severity_ppm, code, evidence)) in std::mem::take(&mut self.faults) {
             self.outcomes.push(Outcome::Fault { device, code, severity_ppm, evidence });
+        }
+        for ((of, to), amount) in std::mem::take(&mut self.pays) {
+            self.outcomes.push(Outcome::Pay { of, to, amount });
         }
         self.outcomes.sort();
         self.outcomes.dedup();
@@ -333,8 +351,9 @@ impl<'a> Work<'a> {
             apply(&x.memory_digest, "memory", x.memory, &memory),
             apply(&x.tally_digest, "tally", x.tally, &tally),
         );
-        let charged: Credits = self.lines.iter().map(|l| l.charged).sum();
+        let charged = add_up(self.lines.iter().map(|l| l.charged));
         let settlement = Settlement {
+            network: x.network,
             sector: x.sector,
             version: x.terms.version,
             epoch: x.epoch,
@@ -349,7 +368,7 @@ impl<'a> Work<'a> {
             tally: (x.tally_digest.digest(), digests.1.digest()),
             rows: root_of(self.lines.iter().map(encode)),
             charged,
-            sales: self.sales.values().copied().sum(),
+            sales: add_up(self.sales.values().copied()),
             earned,
             pool_paid,
             claims: root_of(claims.iter().map(|(o, a)| claim_leaf(o, *a))),
@@ -434,6 +453,11 @@ impl<'a> Work<'a> {
         // What does not change is not a change.
         out.into_iter().filter(|(k, v)| self.x.tally.get(k) != *v).collect()
     }
+}
+
+/// Sum, at most the largest number: what evidence says must not stop a judge.
+fn add_up(parts: impl Iterator<Item = Credits>) -> Credits {
+    parts.fold(Credits::ZERO, Credits::saturating_add)
 }
 
 fn charged_before(x: &Inputs<'_>, lease: &LeaseId) -> Credits {

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::merkle::rows;
 use cairn_sector::{Sectors, Seed};
 use cairn_types::{
-    AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, Price, Refusal, SectorId, encode, ppm_of,
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, NetworkId, Price, Refusal, SectorId, encode, ppm_of,
 };
 
 use crate::bank::{CreditPot, Pot, chain, money, pay, pay_credits};
@@ -24,6 +24,8 @@ pub const OUTCOMES_PER_CHUNK: usize = 16;
 /// The judged epoch of one sector. Its digest is what an auditor trusts and what a pack is verified against.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Settlement {
+    /// Network.
+    pub network: NetworkId,
     /// Sector.
     pub sector: SectorId,
     /// Rules version.
@@ -148,7 +150,7 @@ pub fn split(params: &ChainParams, price: Price, paid: Credits) -> Split {
     let total = price.pebbles(paid);
     let part = |ppm| Amount(ppm_of(total.0, ppm));
     let (burned, stakers, treasury) = (part(params.burn_ppm), part(params.stakers_ppm), part(params.treasury_ppm));
-    let operators = Amount(total.0 - burned.0 - stakers.0 - treasury.0);
+    let operators = total.saturating_sub(burned).saturating_sub(stakers).saturating_sub(treasury);
     Split { total, burned, stakers, treasury, operators }
 }
 
@@ -163,13 +165,20 @@ fn sector_epoch(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<SectorEpoc
     )
 }
 
-/// A seat commits to a settlement.
-pub fn vote(s: &mut State<'_>, seat: u16, epoch: Epoch, sector: SectorId, sealed: Hash) -> Run<()> {
-    let mut row = sector_epoch(s, epoch, sector)?;
+/// May the seat vote now?
+pub fn check_vote(s: &State<'_>, seat: u16, epoch: Epoch, sector: SectorId) -> Run<()> {
+    let row = sector_epoch(s, epoch, sector)?;
     crate::epoch::within(s, epoch.plus(1), |p| p.certify_blocks, |p| p.vote_blocks)?;
     if !matches!(row.phase, Phase::Open | Phase::Committed) || row.votes.iter().any(|(v, _)| *v == seat) {
         return Err(refuse("settlement.voted", "the seat voted already or the epoch is decided"));
     }
+    Ok(())
+}
+
+/// A seat commits to a settlement.
+pub fn vote(s: &mut State<'_>, seat: u16, epoch: Epoch, sector: SectorId, sealed: Hash) -> Run<()> {
+    check_vote(s, seat, epoch, sector)?;
+    let mut row = sector_epoch(s, epoch, sector)?;
     row.votes.push((seat, sealed));
     row.phase = Phase::Committed;
     s.put::<SectorEpochs>(&(epoch, sector), &row);
@@ -177,14 +186,28 @@ pub fn vote(s: &mut State<'_>, seat: u16, epoch: Epoch, sector: SectorId, sealed
     Ok(())
 }
 
+fn other_vote() -> crate::state::Stop {
+    refuse("settlement.vote", "the settlement is not the one that the seat committed to")
+}
+
+/// May the seat open its vote now?
+pub fn check_reveal(s: &State<'_>, seat: u16, epoch: Epoch, sector: SectorId) -> Run<()> {
+    let row = sector_epoch(s, epoch, sector)?;
+    crate::epoch::within(s, epoch.plus(1), |p| p.certify_blocks, |p| p.vote_blocks)?;
+    if row.phase != Phase::Committed || !row.votes.iter().any(|v| v.0 == seat) {
+        return Err(other_vote());
+    }
+    Ok(())
+}
+
 /// A seat opens its vote; the settlement becomes final if it fits the chain.
 pub fn reveal(s: &mut State<'_>, seat: u16, epoch: Epoch, settlement: Settlement, salt: &Hash) -> Run<()> {
     let sector = settlement.sector;
+    check_reveal(s, seat, epoch, sector)?;
     let mut row = sector_epoch(s, epoch, sector)?;
-    crate::epoch::within(s, epoch.plus(1), |p| p.certify_blocks, |p| p.vote_blocks)?;
     let id = settlement.id();
-    if row.phase != Phase::Committed || !row.votes.contains(&(seat, seal_vote(&id, salt, seat))) {
-        return Err(refuse("settlement.vote", "the settlement is not the one that the seat committed to"));
+    if !row.votes.contains(&(seat, seal_vote(&id, salt, seat))) {
+        return Err(other_vote());
     }
     check_against_chain(s, epoch, &row, &settlement)?;
     apply_totals(s, &settlement)?;
@@ -203,7 +226,8 @@ pub fn reveal(s: &mut State<'_>, seat: u16, epoch: Epoch, settlement: Settlement
 fn check_against_chain(s: &State<'_>, epoch: Epoch, row: &SectorEpochRow, x: &Settlement) -> Run<()> {
     let srow = s.need::<SectorTable>(&x.sector, unknown_sector(x.sector))?;
     let erow = crate::epoch::epoch_row(s, epoch)?;
-    let fits = x.epoch == epoch
+    let fits = x.network == chain(s)?.network
+        && x.epoch == epoch
         && x.version == row.terms.version
         && Some(x.seed) == erow.seed
         && x.price == erow.price
@@ -235,13 +259,27 @@ fn apply_totals(s: &mut State<'_>, x: &Settlement) -> Run<()> {
     pay(s, Pot::Vault, Pot::Stakers, shares.stakers)?;
     pay(s, Pot::Vault, Pot::Treasury, shares.treasury)?;
     pay(s, Pot::Vault, Pot::Payable, x.earned)?;
-    pay(s, Pot::Vault, Pot::Dust, Amount(shares.operators.0 - x.earned.0))?;
+    pay(s, Pot::Vault, Pot::Dust, shares.operators.saturating_sub(x.earned))?;
     pay(s, Pot::Pool(x.sector), Pot::Payable, x.pool_paid)
 }
 
 /// Leaf of an outcomes chunk.
 pub fn outcome_chunk(outcomes: &[Outcome]) -> Vec<u8> {
     encode(outcomes)
+}
+
+fn out_of_order() -> crate::state::Stop {
+    refuse("settlement.order", "outcomes are applied chunk by chunk, in order")
+}
+
+/// Is this the next chunk of a final settlement?
+pub fn check_outcomes(s: &State<'_>, epoch: Epoch, sector: SectorId, from: u32) -> Run<()> {
+    let row = sector_epoch(s, epoch, sector)?;
+    match &row.settlement {
+        None => Err(refuse("settlement.open", "the epoch is not final")),
+        Some(x) if from != row.applied || from >= x.outcomes.1 => Err(out_of_order()),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Applies the next chunk of outcomes of a final settlement.
@@ -262,7 +300,7 @@ pub fn outcomes(
     let (root, total) = x.outcomes;
     let len = u32::try_from(list.len()).unwrap_or(u32::MAX);
     if from != row.applied || from % per != 0 || len > per || len == 0 || from.saturating_add(len) > total {
-        return Err(refuse("settlement.order", "outcomes are applied chunk by chunk, in order"));
+        return Err(out_of_order());
     }
     let chunks = u64::from(total.div_ceil(per));
     rows::verify(&root, chunks, u64::from(from / per), &outcome_chunk(list), proof)
@@ -288,13 +326,13 @@ fn apply_outcome(s: &mut State<'_>, sectors: &Sectors, epoch: Epoch, sector: Sec
             let free = s.get::<Devices>(device)?.map(|d| d.bond).unwrap_or_default();
             lock(s, device, sector, epoch, (*cost).min(free), LockCause::Loss, None)?;
             market::punish(s, device, 100_000)?;
-            market::reassign(s, sectors, *lease, *slot, true)
+            market::reassign(s, sectors, *lease, *slot)
         }
         Outcome::Reassign { lease, slot, device } => {
             if !holds(s, lease, *slot, device)? {
                 return Ok(());
             }
-            market::reassign(s, sectors, *lease, *slot, false)
+            market::reassign(s, sectors, *lease, *slot)
         }
         Outcome::Done { lease } => finish_lease(s, lease),
         Outcome::Pay { of, to, amount } => pay_from_bond(s, of, to, *amount),
@@ -305,23 +343,31 @@ fn apply_outcome(s: &mut State<'_>, sectors: &Sectors, epoch: Epoch, sector: Sec
     }
 }
 
-/// The judgement is an epoch old: the slot may have moved on since.
+/// The judgement is an epoch old: the slot may have moved on since, the lease may have been refunded.
 fn holds(s: &State<'_>, lease: &LeaseId, slot: u16, device: &DeviceId) -> Run<bool> {
     let row = s.get::<crate::tables::Leases>(lease)?;
-    Ok(row.is_some_and(|l| l.entry.slots.get(usize::from(slot)).is_some_and(|x| x.device == *device)))
+    Ok(row.is_some_and(|l| l.refunded.is_none() && l.entry.slots.get(usize::from(slot)).is_some_and(|x| x.device == *device)))
 }
 
 fn finish_lease(s: &mut State<'_>, lease: &LeaseId) -> Run<()> {
     let Some(before) = s.get::<crate::tables::Leases>(lease)? else { return Ok(()) };
+    // A refund released the slots and took the lease out of the registry already.
+    if before.refunded.is_some() {
+        return Ok(());
+    }
     market::release_slots(s, &before)?;
     let mut row = before.clone();
+    // The lock of the present epoch may still show the lease open, so that it may be charged for it: an earlier end
+    // would let a refund pay back what that settlement takes.
+    let now = chain(s)?.epoch;
+    row.entry.closing = Some(before.entry.closing.map_or(now, |e| e.min(now)));
     for slot in &mut row.entry.slots {
         slot.device = DeviceId::default();
     }
     save_lease(s, Some(&before), Some(&row))
 }
 
-/// Locks part of a bond until the window has passed. Locks of one device, epoch and cause are one.
+/// Locks part of a bond until the window has passed. Locks of one device, epoch, cause and finder are one.
 pub fn lock(
     s: &mut State<'_>,
     device: &DeviceId,
@@ -334,12 +380,12 @@ pub fn lock(
     if amount.is_zero() {
         return Ok(());
     }
-    let id = Hash::derive("cairn/lock", &[device.as_ref(), &encode(&(sector, epoch, cause))]);
+    let id = Hash::derive("cairn/lock", &[device.as_ref(), &encode(&(sector, epoch, cause, finder))]);
     pay(s, Pot::Bond(*device), Pot::Locked(*device), amount)?;
     let row = match s.get::<Locks>(&id)? {
         Some(old) => LockRow {
-            amount: Amount(old.amount.0 + amount.0),
-            left: Amount(old.left.0 + amount.0),
+            amount: old.amount.saturating_add(amount),
+            left: old.left.saturating_add(amount),
             ..old
         },
         None => {
@@ -376,8 +422,11 @@ pub fn release(s: &mut State<'_>, id: &Hash) -> Run<()> {
     match row.cause {
         LockCause::Loss => {
             returned = row.left;
-            pay(s, from, Pot::Bond(row.device), row.left)?;
-            market::list(s, &row.device)?;
+            // Where repair used all of it up, the device may have left meanwhile.
+            if s.get::<Devices>(&row.device)?.is_some() {
+                pay(s, from, Pot::Bond(row.device), row.left)?;
+                market::list(s, &row.device)?;
+            }
         }
         LockCause::Fault { .. } => {
             let finder = row.finder.map(|f| (f, Amount(ppm_of(row.left.0, 100_000))));
@@ -417,6 +466,22 @@ pub fn charge_leaf(lease: &LeaseId, charged: Credits) -> Vec<u8> {
     encode(&(lease, charged))
 }
 
+/// Could this claim draw anything at all? The proof is looked at in execution.
+pub fn check_claim(s: &State<'_>, p: &ClaimProof) -> Run<()> {
+    final_settlement(s, p.epoch, p.sector)?;
+    let drawn = s.get_or_default::<Claims>(&(p.sector, p.operator))?.drawn;
+    if p.earned <= drawn { Err(nothing(p, drawn)) } else { Ok(()) }
+}
+
+fn nothing(p: &ClaimProof, drawn: Amount) -> crate::state::Stop {
+    Refusal::with(
+        "claim.nothing",
+        format!("{} earned, {drawn} drawn; the rest is held until its window has passed", p.earned),
+        "claim again after the window, or add bond",
+    )
+    .into()
+}
+
 /// Draws earnings: all that has matured, and of the rest as much as the free bond could make good.
 pub fn claim(s: &mut State<'_>, p: &ClaimProof) -> Run<Amount> {
     let x = final_settlement(s, p.epoch, p.sector)?;
@@ -431,12 +496,7 @@ pub fn claim(s: &mut State<'_>, p: &ClaimProof) -> Run<Amount> {
     let limit = row.matured.saturating_add(bond).min(p.earned);
     let amount = limit.saturating_sub(row.drawn);
     if amount.is_zero() {
-        return Err(Refusal::with(
-            "claim.nothing",
-            format!("{} earned, {} drawn; the rest is held until its window has passed", p.earned, row.drawn),
-            "claim again after the window, or add bond",
-        )
-        .into());
+        return Err(nothing(p, row.drawn));
     }
     row.drawn = row.drawn.saturating_add(amount);
     s.put::<Claims>(&(p.sector, p.operator), &row);

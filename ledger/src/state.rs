@@ -14,6 +14,9 @@ use crate::events::Event;
 /// bytes and shared prefixes would degenerate into lists.
 pub type Key = [u8; 32];
 
+/// Largest row with its key, in bytes: what the state store holds.
+pub const MAX_ROW: usize = 64 * 1024;
+
 /// Why execution stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
@@ -137,6 +140,16 @@ impl<'a> State<'a> {
     /// Records what happened.
     pub fn emit(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    /// Refuses changes of the transaction that the state store could not hold.
+    pub fn check_rows(&self) -> Run<()> {
+        let largest = self.tx.values().flatten().map(Vec::len).max().unwrap_or(0);
+        if largest <= MAX_ROW {
+            return Ok(());
+        }
+        let cause = format!("a row of {largest} bytes, {MAX_ROW} are allowed");
+        Err(Refusal::with("state.row", cause, "send less in one transaction").into())
     }
 
     /// Keeps the changes of the transaction.

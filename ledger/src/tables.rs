@@ -134,7 +134,7 @@ pub struct ChainRow {
     pub height: Height,
     /// Epoch of that block.
     pub epoch: Epoch,
-    /// First height of epoch 0; an imported network goes on at another block height.
+    /// What precedes this fork: a height here is the height of the fork's block plus this.
     pub origin: Height,
     /// Governed numbers.
     pub params: ChainParams,
@@ -429,6 +429,8 @@ pub enum DueEntry {
     Refill(LeaseId, u16),
     /// A sector's epoch is void if it is not final by now.
     VoteDeadline(Epoch, SectorId),
+    /// No work: the height and number of the first entry not worked off, while work lags behind.
+    Backlog(Height, u32),
 }
 
 /// An open dispute.

@@ -13,8 +13,11 @@ use crate::dice::Dice;
 /// Longest input in bytes that the driver makes.
 const INPUT_MAX: usize = 4_096;
 
+/// The entry points of the cryptography room.
+pub use cairn_crypto::fuzz::{TARGETS as CRYPTO_TARGETS, Target};
+
 /// Entry points with their names. A target must return for any bytes; a panic is a finding.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("base.device_entry", |b| drop(decode_bounded::<DeviceEntry>(b, INPUT_MAX))),
     ("base.lease_entry", |b| drop(decode_bounded::<LeaseEntry>(b, INPUT_MAX))),
     ("base.sale_entry", |b| drop(decode_bounded::<SaleEntry>(b, INPUT_MAX))),
@@ -23,12 +26,15 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("base.duty", |b| drop(decode_bounded::<DutyId>(b, INPUT_MAX))),
 ];
 
-/// An entry point that carries values, such as the rules of a sector.
+/// An entry point that carries values with it.
+pub type Run = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// An entry point with a name of its own, such as the rules of a sector.
 pub struct SectorTarget {
     /// `sector.version.door`.
     pub name: String,
     /// The entry point.
-    pub run: Box<dyn Fn(&[u8]) + Send + Sync>,
+    pub run: Run,
 }
 
 type Door = fn(&dyn AnyRules, &[u8], &[u8]);
@@ -101,7 +107,7 @@ pub fn drive(target: &dyn Fn(&[u8]), budget: Budget, seed: u64, corpus: &[Vec<u8
     loop {
         let over = match budget {
             Budget::Iterations(n) => done >= n,
-            Budget::Time(limit) => done % 64 == 0 && done > 0 && started.elapsed() >= limit,
+            Budget::Time(limit) => done > 0 && done.is_multiple_of(64) && started.elapsed() >= limit,
         };
         if over {
             return Ok(done);

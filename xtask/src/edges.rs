@@ -122,6 +122,7 @@ pub const TABLE: &[Row] = &[
             "cairn-net",
             "cairn-client",
             "cairn-ledger",
+            "cairn-audit",
             "cairn-storage-rules",
             "cairn-storage-codec",
             "cairn-storage-node",

@@ -103,7 +103,7 @@ impl BlsPublic {
     fn decode(&self) -> Result<raw::PublicKey, BlsError> {
         let key = raw::PublicKey::uncompress(&self.0).map_err(|_| BlsError::BadKey)?;
         key.validate().map_err(|_| BlsError::BadKey)?;
-        if key.compress() == self.0 { Ok(key) } else { Err(BlsError::BadKey) }
+        Ok(key)
     }
 }
 
@@ -116,7 +116,7 @@ impl BlsSignature {
     fn decode(&self) -> Result<raw::Signature, BlsError> {
         let signature = raw::Signature::uncompress(&self.0).map_err(|_| BlsError::BadSignature)?;
         signature.validate(true).map_err(|_| BlsError::BadSignature)?;
-        if signature.compress() == self.0 { Ok(signature) } else { Err(BlsError::BadSignature) }
+        Ok(signature)
     }
 }
 

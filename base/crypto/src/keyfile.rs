@@ -293,7 +293,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
         write_plain_devnet(&path, &[1; 32]).unwrap();
-        for bits in [0o640, 0o604, 0o620, 0o601] {
+        for bits in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601] {
             fs::set_permissions(&path, fs::Permissions::from_mode(bits)).unwrap();
             let text = read(&path, None).unwrap_err().to_string();
             assert!(text.contains("chmod 600") && text.contains(&format!("{bits:o}")), "{text}");

@@ -1,1 +1,21 @@
-//! Placeholder until the room is built.
+//! The HTTP/JSON API of a node.
+//!
+//! [`serve`] runs it on a listener; [`openapi`] is its description, generated from the handlers. Whatever goes wrong
+//! is answered as JSON with `code`, `cause` and `remedy`. Amounts are decimal strings with the unit in the field's
+//! name; whatever has a frozen binary form carries it in hexadecimal as `borsh`.
+
+mod answer;
+mod body;
+mod devnet;
+mod duties;
+mod events;
+mod guard;
+mod leases;
+mod metrics;
+mod read;
+mod rows;
+mod server;
+mod transactions;
+
+pub use devnet::{DevnetCommand, DevnetControl};
+pub use server::{MAX_CONNECTIONS, openapi, serve, serve_until};

@@ -64,7 +64,10 @@ fn now_ms(clock: &impl Clock) -> u64 {
 /// # Panics
 ///
 /// When the storage cannot be read, or when the machine breaks its contract: both end the engine.
-async fn run<E: Runtime>(mut execution: Box<dyn Execution>, mut batch: Batch<E>) -> Result<(Executed, Batch<E>), String> {
+async fn run<E: Runtime>(
+    mut execution: Box<dyn Execution>,
+    mut batch: Batch<E>,
+) -> Result<(Executed, Batch<E>), String> {
     let mut fetched = Vec::new();
     for _ in 0..MAX_STEPS {
         match execution.step(std::mem::take(&mut fetched)) {
@@ -92,13 +95,18 @@ async fn run<E: Runtime>(mut execution: Box<dyn Execution>, mut batch: Batch<E>)
 fn check_writes(executed: &Executed) {
     let ascending = executed.writes.windows(2).all(|pair| pair[0].0 < pair[1].0);
     assert!(ascending, "the machine's writes are not strictly ascending by key");
-    let bounded = executed.writes.iter().all(|(_, value)| value.as_ref().is_none_or(|v| v.len() <= MAX_VALUE));
+    let bounded =
+        executed.writes.iter().all(|(_, value)| value.as_ref().is_none_or(|v| v.len() <= MAX_VALUE));
     assert!(bounded, "the machine wrote a value above {MAX_VALUE} bytes");
 }
 
 /// Executes and merkleises; the height goes into the commit's metadata so that a reader under
 /// the database lock knows which block it sees.
-async fn execute<E: Runtime>(execution: Box<dyn Execution>, height: u64, batch: Batch<E>) -> Result<(Vec<u8>, Built<E>), String> {
+async fn execute<E: Runtime>(
+    execution: Box<dyn Execution>,
+    height: u64,
+    batch: Batch<E>,
+) -> Result<(Vec<u8>, Built<E>), String> {
     let (executed, batch) = run::<E>(execution, batch).await?;
     let batch = batch.with_metadata(Value(height.to_be_bytes().to_vec()));
     let built = batch.merkleize().await;
@@ -107,7 +115,13 @@ async fn execute<E: Runtime>(execution: Box<dyn Execution>, height: u64, batch: 
 }
 
 impl App {
-    async fn build<E: Runtime>(&self, runtime: &E, context: Ctx, parent: (u64, u64, D), batch: Batch<E>) -> Option<Proposed<Self, E>> {
+    async fn build<E: Runtime>(
+        &self,
+        runtime: &E,
+        context: Ctx,
+        parent: (u64, u64, D),
+        batch: Batch<E>,
+    ) -> Option<Proposed<Self, E>> {
         let (parent_height, parent_ms, parent) = parent;
         let height = parent_height.checked_add(1)?;
         let timestamp_ms = now_ms(runtime).max(parent_ms.checked_add(1)?);

@@ -2,8 +2,8 @@
 
 use crate::machine::{FinalBlock, Hash, Header};
 use commonware_codec::{
-    Buf, Copying, DecodeExt as _, Encode, EncodeSize, Error as CodecError, FixedSize, MaxEncodeSize, RangeCfg, Read,
-    ReadExt as _, Write,
+    Buf, Copying, DecodeExt as _, Encode, EncodeSize, Error as CodecError, FixedSize, MaxEncodeSize,
+    RangeCfg, Read, ReadExt as _, Write,
 };
 use commonware_consensus::{
     Block as ConsensusBlock, BoundedBlock, CertifiableBlock, Heightable,

@@ -5,7 +5,7 @@ use crate::{
     error::EngineError,
     machine::{FinalBlock, Hash, Key},
     proof,
-    solo::RealDbs,
+    solo::{MAX_INTERVAL, RealDbs},
     validator::Marshal,
     value::Value,
 };
@@ -13,7 +13,13 @@ use commonware_codec::Encode as _;
 use commonware_consensus::types::Height;
 use commonware_cryptography::Digestible as _;
 use futures::StreamExt as _;
-use std::{fmt, ops::Bound, pin::pin, time::Duration};
+use std::{
+    fmt,
+    ops::Bound,
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 
 /// Most keys of one [`Engine::get_many`], and most entries of one [`Engine::scan`].
@@ -62,17 +68,16 @@ pub struct StoredBlock {
     pub certificate: Option<Vec<u8>>,
 }
 
-/// Parts of a running validator that answer questions.
-#[derive(Clone)]
+/// Parts of a running validator that answer questions. Owned by the engine's thread: whatever
+/// keeps it alive keeps the storage locked.
 pub(crate) struct Running {
-    runtime: tokio::runtime::Handle,
     database: RealDbs,
     marshal: Marshal,
 }
 
 impl Running {
-    pub(crate) fn new(runtime: tokio::runtime::Handle, database: RealDbs, marshal: Marshal) -> Self {
-        Self { runtime, database, marshal }
+    pub(crate) fn new(database: RealDbs, marshal: Marshal) -> Self {
+        Self { database, marshal }
     }
 
     /// Height of the applied state.
@@ -88,7 +93,12 @@ impl Running {
         Ok(values.into_iter().map(|value| value.map(|v| v.0)).collect())
     }
 
-    async fn scan(&self, table: u8, after: Option<Key>, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
+    async fn scan(
+        &self,
+        table: u8,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
         let mut last = [0xff; 32];
         last[0] = table;
         let mut first = [0; 32];
@@ -155,10 +165,10 @@ fn key_of(key: &DbKey) -> Key {
 
 /// What the engine's thread hands over when it is ready.
 pub(crate) struct Shared {
-    pub running: Running,
+    pub running: Weak<Running>,
+    pub runtime: tokio::runtime::Handle,
     pub tip: watch::Receiver<u64>,
     pub interval: watch::Sender<Duration>,
-    pub max_interval: Duration,
     pub stop: mpsc::Sender<()>,
 }
 
@@ -171,7 +181,7 @@ struct Inner {
 ///
 /// The engine stops when it is told to, or when the last handle is dropped.
 #[derive(Clone)]
-pub struct Engine(std::sync::Arc<Inner>);
+pub struct Engine(Arc<Inner>);
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,11 +191,11 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     pub(crate) fn new(shared: Shared, status: watch::Receiver<Status>) -> Self {
-        Self(std::sync::Arc::new(Inner { shared, status }))
+        Self(Arc::new(Inner { shared, status }))
     }
 
     /// Runs a question on the engine's own runtime; its storage works nowhere else.
-    async fn ask<T, F>(&self, question: impl FnOnce(Running) -> F) -> Result<T, EngineError>
+    async fn ask<T, F>(&self, question: impl FnOnce(Arc<Running>) -> F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -193,9 +203,8 @@ impl Engine {
         if let Some(error) = self.0.status.borrow().clone().error() {
             return Err(error);
         }
-        let running = self.0.shared.running.clone();
-        let runtime = running.runtime.clone();
-        match runtime.spawn(question(running)).await {
+        let Some(running) = self.0.shared.running.upgrade() else { return Err(self.ended().await) };
+        match self.0.shared.runtime.spawn(question(running)).await {
             Ok(answer) => Ok(answer),
             // Cancelled or panicked with the engine: wait for the reason.
             Err(_) => Err(self.ended().await),
@@ -230,7 +239,12 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Engine::get_many`].
-    pub async fn scan(&self, table: u8, after: Option<Key>, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
+    pub async fn scan(
+        &self,
+        table: u8,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
         check_batch(limit)?;
         self.ask(move |running| async move { running.scan(table, after, limit).await }).await?
     }
@@ -253,10 +267,10 @@ impl Engine {
         self.ask(move |running| async move { running.block(height).await }).await
     }
 
-    /// Changes the time between blocks at once; zero: as fast as possible. Longer intervals than
-    /// [`crate::SoloConfig::max_interval`] are shortened to it.
+    /// Changes the time between blocks at once; zero: as fast as possible. More than one
+    /// hour counts as one hour.
     pub fn set_interval(&self, interval: Duration) {
-        self.0.shared.interval.send_replace(interval.min(self.0.shared.max_interval));
+        self.0.shared.interval.send_replace(interval.min(MAX_INTERVAL));
     }
 
     /// Height of the newest block whose state can be read; watch it to follow the chain.
@@ -288,7 +302,9 @@ impl Engine {
 
 fn check_batch(size: usize) -> Result<(), EngineError> {
     if size > MAX_BATCH {
-        return Err(EngineError::Config(format!("{size} entries were asked for, at most {MAX_BATCH} go at once; ask in pages")));
+        return Err(EngineError::Config(format!(
+            "{size} entries were asked for, at most {MAX_BATCH} go at once; ask in pages"
+        )));
     }
     Ok(())
 }

@@ -5,7 +5,11 @@ use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_consensus::simplex::scheme::bls12381_multisig;
 use commonware_cryptography::{
     Hasher as _, Sha256, Signer as _,
-    bls12381::primitives::{group::Private, ops, variant::{MinSig, Variant}},
+    bls12381::primitives::{
+        group::Private,
+        ops,
+        variant::{MinSig, Variant},
+    },
     ed25519,
 };
 use commonware_utils::ordered::BiMap;
@@ -87,4 +91,9 @@ pub(crate) fn solo_scheme(network: &[u8], me: Identity, private: Private) -> Sch
     let public = ops::compute_public::<MinSig>(&private);
     let seats = seats(vec![(me, public)]).expect("one pair has no duplicates");
     signer(network, seats, private).expect("the set holds exactly this key")
+}
+
+/// The public half of a vote key.
+pub(crate) fn public(private: &Private) -> VotePublic {
+    ops::compute_public::<MinSig>(private)
 }

@@ -15,6 +15,7 @@ mod machine;
 mod pace;
 mod proof;
 mod silence;
+pub mod sim;
 mod solo;
 mod sync;
 mod validator;
@@ -22,6 +23,8 @@ mod value;
 
 pub use engine::{Engine, MAX_BATCH, Proof, StoredBlock};
 pub use error::EngineError;
-pub use keys::{POSSESSION_LEN, VOTE_PUBLIC_LEN, identity_public, prove_possession, verify_possession, vote_public};
+pub use keys::{
+    POSSESSION_LEN, VOTE_PUBLIC_LEN, identity_public, prove_possession, verify_possession, vote_public,
+};
 pub use machine::{Executed, Execution, FinalBlock, Hash, Header, Key, MAX_VALUE, Machine, Step};
 pub use solo::{SoloConfig, start};

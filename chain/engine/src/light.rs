@@ -28,13 +28,17 @@ pub enum LightError {
     #[error("the bytes are not a block: {0}; ask another node")]
     Block(String),
     /// Bytes that are no certificate of this set.
-    #[error("the bytes are not a certificate of these seats: {0}; ask another node, or update the set of seats")]
+    #[error(
+        "the bytes are not a certificate of these seats: {0}; ask another node, or update the set of seats"
+    )]
     Certificate(String),
     /// A certificate for something else.
     #[error("the certificate is for another block; ask another node")]
     OtherBlock,
     /// Signatures that do not hold.
-    #[error("the certificate is not signed by more than two thirds of these seats; do not trust the node that sent it")]
+    #[error(
+        "the certificate is not signed by more than two thirds of these seats; do not trust the node that sent it"
+    )]
     Signature,
     /// A proof that does not hold.
     #[error("the proof does not show this value under this state root; do not trust the node that sent it")]
@@ -91,7 +95,11 @@ fn block(bytes: &[u8]) -> Result<Block, LightError> {
 /// # Errors
 ///
 /// [`LightError::Block`], and as [`verify_digest`].
-pub fn verify_certificate(seats: &SeatSet, block_bytes: &[u8], certificate: &[u8]) -> Result<FinalBlock, LightError> {
+pub fn verify_certificate(
+    seats: &SeatSet,
+    block_bytes: &[u8],
+    certificate: &[u8],
+) -> Result<FinalBlock, LightError> {
     let block = block(block_bytes)?;
     let digest = block.digest();
     verify_digest(seats, digest.0, certificate)?;
@@ -105,7 +113,10 @@ pub fn verify_certificate(seats: &SeatSet, block_bytes: &[u8], certificate: &[u8
 /// [`LightError::Certificate`], [`LightError::OtherBlock`] or [`LightError::Signature`].
 pub fn verify_digest(seats: &SeatSet, digest: Hash, certificate: &[u8]) -> Result<(), LightError> {
     if certificate.len() > MAX_CERTIFICATE {
-        return Err(LightError::Certificate(format!("{} bytes, at most {MAX_CERTIFICATE} are read", certificate.len())));
+        return Err(LightError::Certificate(format!(
+            "{} bytes, at most {MAX_CERTIFICATE} are read",
+            certificate.len()
+        )));
     }
     let limits = seats.scheme.certificate_codec_config();
     let finalization = Finalization::<Scheme, D>::decode_cfg(Copying(certificate), &limits)
@@ -125,6 +136,11 @@ pub fn verify_digest(seats: &SeatSet, digest: Hash, certificate: &[u8]) -> Resul
 /// # Errors
 ///
 /// [`LightError::Proof`], for malformed proofs too.
-pub fn verify_proof(key: Key, value: Option<&[u8]>, proof: &[u8], state_root: Hash) -> Result<(), LightError> {
+pub fn verify_proof(
+    key: Key,
+    value: Option<&[u8]>,
+    proof: &[u8],
+    state_root: Hash,
+) -> Result<(), LightError> {
     if proof::verify(key, value, proof, state_root) { Ok(()) } else { Err(LightError::Proof) }
 }

@@ -43,7 +43,11 @@ fn set(last: &Mutex<SystemTime>, at: SystemTime) {
 }
 
 /// Waits until the interval has passed since `last`; a change of the interval takes effect at once.
-async fn wait_turn<E: Clock>(runtime: &E, interval: &mut watch::Receiver<Duration>, last: SystemTime) -> SystemTime {
+async fn wait_turn<E: Clock>(
+    runtime: &E,
+    interval: &mut watch::Receiver<Duration>,
+    last: SystemTime,
+) -> SystemTime {
     loop {
         let every = *interval.borrow_and_update();
         let due = last.checked_add(every).unwrap_or(last);
@@ -89,9 +93,10 @@ where
                 Either::Left((released, _)) => released,
                 Either::Right(_) => return,
             };
-            set(&last, released);
-            if let Ok(digest) = inner.propose(context).await.await {
-                let _ = sender.send(digest);
+            let Ok(digest) = inner.propose(context).await.await else { return };
+            // A build that consensus gave up must not use up the turn.
+            if sender.send(digest).is_ok() {
+                set(&last, released);
             }
         });
         receiver

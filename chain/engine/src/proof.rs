@@ -1,6 +1,11 @@
 //! Bytes of state proofs: one tag, then the proof.
 
-use crate::{app::{CHUNK, DbKey}, block::D, machine::{Hash, Key}, value::Value};
+use crate::{
+    app::{CHUNK, DbKey},
+    block::D,
+    machine::{Hash, Key},
+    value::Value,
+};
 use commonware_codec::{Copying, Decode as _, DecodeExt as _, Encode as _};
 use commonware_cryptography::Sha256;
 use commonware_storage::{
@@ -41,7 +46,9 @@ pub(crate) fn verify(key: Key, value: Option<&[u8]>, proof: &[u8], root: Hash) -
     let (key, Ok(root)) = (DbKey::new(key), D::decode(Copying(&root))) else { return false };
     match (proof.split_first(), value) {
         (Some((&PRESENT, bytes)), Some(value)) => Present::decode_cfg(Copying(bytes), &(MAX_DIGESTS, ()))
-            .is_ok_and(|proof| proof.verify::<Sha256, VariableEncoding<Value>>(key, Value(value.to_vec()), &root)),
+            .is_ok_and(|proof| {
+                proof.verify::<Sha256, VariableEncoding<Value>>(key, Value(value.to_vec()), &root)
+            }),
         (Some((&ABSENT, bytes)), None) => Absent::decode_cfg(Copying(bytes), &(MAX_DIGESTS, ((), ()), ()))
             .is_ok_and(|proof| proof.verify::<Sha256>(&key, &root)),
         _ => false,

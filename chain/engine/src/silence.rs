@@ -3,13 +3,13 @@
 use crate::block::Identity;
 use commonware_actor::{Feedback, Unreliable};
 use commonware_p2p::{
-    BlockedSubscription, Blocker, CheckedSender, LimitedSender, Message, PeerSetSubscription,
-    PeerSetUpdate, Provider, Receiver, Recipients, TrackedPeers,
+    BlockedSubscription, Blocker, CheckedSender, LimitedSender, Message, PeerSetSubscription, PeerSetUpdate,
+    Provider, Receiver, Recipients, TrackedPeers,
 };
 use commonware_runtime::IoBufs;
 use commonware_utils::{
-    channel::{mpsc, ring},
     NZUsize,
+    channel::{mpsc, ring},
     ordered::Set,
 };
 use std::{

@@ -2,11 +2,11 @@
 
 use crate::{
     app::Dbs,
+    block::MAX_BODY_CEILING,
     engine::{Engine, Running, Shared, Status},
     error::EngineError,
     keys,
     machine::Machine,
-    block::MAX_BODY_CEILING,
     silence::{Alone, Silence},
     validator::{Channels, Params, start_validator},
 };
@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 /// Version of everything that lies in the directory.
 const FORMAT: &str = "cairn-engine 1 commonware 2026.10.0";
 /// Longest time between two blocks.
-const INTERVAL_CEILING: Duration = Duration::from_secs(3600);
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How to run a network of one validator.
 #[derive(Clone)]
@@ -43,8 +43,10 @@ pub struct SoloConfig {
     pub vote_secret: [u8; 32],
     /// Time between blocks; zero: as fast as possible.
     pub interval: Duration,
-    /// Longest interval that [`Engine::set_interval`] may ask for; at most one hour.
-    pub max_interval: Duration,
+    /// How long a round of voting may take, 50 ms to one hour: more than it takes to build and
+    /// check a full block, or no block is ever finished. After a crash in the middle of a vote
+    /// the chain stands still for about this long.
+    pub round_timeout: Duration,
     /// Largest block body in bytes, at most 16 MiB. May grow, never shrink, over a chain's life.
     pub max_body: usize,
     /// Threads of the engine's runtime.
@@ -53,14 +55,19 @@ pub struct SoloConfig {
 
 impl SoloConfig {
     /// One block a second, bodies of 2 MiB, two threads.
-    pub fn new(dir: impl Into<PathBuf>, network: impl Into<Vec<u8>>, identity_seed: [u8; 32], vote_secret: [u8; 32]) -> Self {
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        network: impl Into<Vec<u8>>,
+        identity_seed: [u8; 32],
+        vote_secret: [u8; 32],
+    ) -> Self {
         Self {
             dir: dir.into(),
             network: network.into(),
             identity_seed,
             vote_secret,
             interval: Duration::from_secs(1),
-            max_interval: Duration::from_secs(60),
+            round_timeout: Duration::from_secs(2),
             max_body: 2 * 1024 * 1024,
             threads: 2,
         }
@@ -74,8 +81,11 @@ impl SoloConfig {
         if self.max_body == 0 || self.max_body > MAX_BODY_CEILING {
             return refuse(format!("max_body is {}, 1 to {MAX_BODY_CEILING} are allowed", self.max_body));
         }
-        if self.max_interval > INTERVAL_CEILING || self.interval > self.max_interval {
-            return refuse("interval <= max_interval <= 1 hour must hold".to_owned());
+        if self.interval > MAX_INTERVAL {
+            return refuse(format!("the interval is {:?}, at most one hour is allowed", self.interval));
+        }
+        if self.round_timeout < Duration::from_millis(50) || self.round_timeout > MAX_INTERVAL {
+            return refuse(format!("round_timeout is {:?}, 50 ms to 1 hour are allowed", self.round_timeout));
         }
         if self.threads == 0 || self.threads > 256 {
             return refuse(format!("threads is {}, 1 to 256 are allowed", self.threads));
@@ -108,7 +118,8 @@ pub fn start(config: SoloConfig, machine: Arc<dyn Machine>) -> Result<Engine, En
         drop(lock);
         status_tx.send_replace(end);
     });
-    let thread = spawned.map_err(|cause| EngineError::Failed(format!("no thread for the engine: {cause}")))?;
+    let thread =
+        spawned.map_err(|cause| EngineError::Failed(format!("no thread for the engine: {cause}")))?;
     match ready.recv() {
         Ok(shared) => Ok(Engine::new(shared, status)),
         Err(_) => {
@@ -121,9 +132,15 @@ pub fn start(config: SoloConfig, machine: Arc<dyn Machine>) -> Result<Engine, En
 }
 
 /// Runs the validator until somebody asks it to stop or it fails.
-fn run(config: SoloConfig, machine: Arc<dyn Machine>, ready: std_mpsc::SyncSender<Shared>) -> Result<(), String> {
+fn run(
+    config: SoloConfig,
+    machine: Arc<dyn Machine>,
+    ready: std_mpsc::SyncSender<Shared>,
+) -> Result<(), String> {
     let runner = runtime::Runner::new(
-        runtime::Config::new().with_storage_directory(config.dir.join("store")).with_worker_threads(config.threads),
+        runtime::Config::new()
+            .with_storage_directory(config.dir.join("store"))
+            .with_worker_threads(config.threads),
     );
     runner.start(|context| async move {
         let identity = keys::identity_private(&config.identity_seed);
@@ -139,7 +156,7 @@ fn run(config: SoloConfig, machine: Arc<dyn Machine>, ready: std_mpsc::SyncSende
             machine,
             max_body: config.max_body,
             interval,
-            leader_timeout: config.max_interval + Duration::from_secs(2),
+            leader_timeout: config.round_timeout,
             tip: Arc::new(tip),
         };
         let tip = params.tip.clone();
@@ -152,10 +169,11 @@ fn run(config: SoloConfig, machine: Arc<dyn Machine>, ready: std_mpsc::SyncSende
             broadcast: silence(),
         };
         let peers = Alone::new(me);
-        let validator = start_validator(context.child("validator"), params, channels, peers.clone(), peers).await;
+        let validator =
+            start_validator(context.child("validator"), params, channels, peers.clone(), peers).await;
 
         let (stop_tx, mut stop) = mpsc::channel::<()>(1);
-        let running = Running::new(::tokio::runtime::Handle::current(), validator.database, validator.marshal.clone());
+        let running = Arc::new(Running::new(validator.database, validator.marshal.clone()));
         let applied = running.applied().await.map_err(|cause| cause.to_string())?;
         tip.send_if_modified(|tip| std::mem::replace(tip, (*tip).max(applied)) < applied);
         // Nothing that users were told may be missing when the handle is given out.
@@ -164,7 +182,13 @@ fn run(config: SoloConfig, machine: Arc<dyn Machine>, ready: std_mpsc::SyncSende
         let mut replay = tip_rx.clone();
         let replayed = replay.wait_for(|tip| *tip >= latest).await.map(|_| ());
         replayed.map_err(|_| "the replay of final blocks ended early".to_owned())?;
-        let shared = Shared { running, tip: tip_rx, interval: interval_tx, max_interval: config.max_interval, stop: stop_tx };
+        let shared = Shared {
+            running: Arc::downgrade(&running),
+            runtime: ::tokio::runtime::Handle::current(),
+            tip: tip_rx,
+            interval: interval_tx,
+            stop: stop_tx,
+        };
         if ready.send(shared).is_err() {
             return Ok(());
         }
@@ -189,7 +213,8 @@ fn open_directory(config: &SoloConfig, machine: &dyn Machine) -> Result<File, En
     let dir = &config.dir;
     let fail = |cause: std::io::Error| EngineError::Directory { dir: dir.clone(), cause: cause.to_string() };
     fs::create_dir_all(dir).map_err(fail)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(dir.join("LOCK")).map_err(fail)?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(dir.join("LOCK")).map_err(fail)?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => EngineError::InUse { dir: dir.clone() },
         TryLockError::Error(cause) => fail(cause),
@@ -198,7 +223,9 @@ fn open_directory(config: &SoloConfig, machine: &dyn Machine) -> Result<File, En
     let path = dir.join("CHAIN");
     match fs::read_to_string(&path) {
         Ok(found) if found.trim_end() == wanted => Ok(lock),
-        Ok(found) => Err(EngineError::OtherChain { dir: dir.clone(), found: found.trim_end().to_owned(), wanted }),
+        Ok(found) => {
+            Err(EngineError::OtherChain { dir: dir.clone(), found: found.trim_end().to_owned(), wanted })
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             write_new(dir, &path, &wanted).map_err(fail)?;
             Ok(lock)

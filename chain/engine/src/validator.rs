@@ -25,7 +25,7 @@ use commonware_consensus::{
 };
 use commonware_cryptography::{
     Digested, Digestible as _, Sha256,
-    certificate::{ConstantProvider, Verifier as _},
+    certificate::{ConstantProvider, Scheme as _, Verifier as _},
 };
 use commonware_glue::stateful::{
     Config as StatefulConfig, Stateful, SyncPlan,
@@ -35,11 +35,8 @@ use commonware_p2p::{Blocker, Provider as PeerProvider, Receiver, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::{Handle, Metrics, buffer::paged::CacheRef};
 use commonware_storage::{
-    archive::prunable,
-    journal::contiguous::variable::Config as VarLogConfig,
-    merkle::full::Config as MerkleConfig,
-    qmdb::current::VariableConfig,
-    translator::EightCap,
+    archive::prunable, journal::contiguous::variable::Config as VarLogConfig,
+    merkle::full::Config as MerkleConfig, qmdb::current::VariableConfig, translator::EightCap,
 };
 use commonware_utils::{NZDuration, NZU16, NZU64, NZUsize};
 use std::{
@@ -79,7 +76,8 @@ pub(crate) struct Params {
     pub machine: Arc<dyn Machine>,
     pub max_body: usize,
     pub interval: watch::Receiver<Duration>,
-    /// How long a leader may stay silent; must exceed the longest interval.
+    /// How long a leader may stay silent. Rounds in which the pace outlasts it are skipped, which
+    /// costs a lone validator nothing, and several a change of leader.
     pub leader_timeout: Duration,
     pub tip: Arc<watch::Sender<u64>>,
 }
@@ -215,7 +213,8 @@ where
     let prefix = &params.prefix;
     let finals = archive(prefix, "final", &cache, params.scheme.certificate_codec_config());
     let finals = prunable::Archive::init(context.child("finalizations"), finals).await;
-    let finals = finals.unwrap_or_else(|cause| panic!("the archive of certificates cannot be opened: {cause}"));
+    let finals =
+        finals.unwrap_or_else(|cause| panic!("the archive of certificates cannot be opened: {cause}"));
     let blocks = archive(prefix, "blocks", &cache, params.max_body);
     let blocks = prunable::Archive::init(context.child("blocks"), blocks).await;
     let blocks = blocks.unwrap_or_else(|cause| panic!("the archive of blocks cannot be opened: {cause}"));
@@ -228,10 +227,16 @@ where
     let plan = SyncPlan::init(context.child("plan"), prefix.clone()).await;
     let start = plan.marshal_start(Digested::precomputed(genesis.clone(), digest));
     let config = marshal_config(&params, &cache, epocher.clone(), start);
-    let (marshal_actor, marshal, floor) =
-        MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(context.child("marshal"), finals, blocks, config).await;
+    let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
+        context.child("marshal"),
+        finals,
+        blocks,
+        config,
+    )
+    .await;
 
-    let app = App { machine: params.machine.clone(), genesis, max_body: params.max_body, tip: params.tip.clone() };
+    let app =
+        App { machine: params.machine.clone(), genesis, max_body: params.max_body, tip: params.tip.clone() };
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -254,6 +259,12 @@ where
     let deferred = Deferred::new(context.child("deferred"), mailbox.clone(), marshal.clone(), epocher);
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
+    // A lone validator has nobody to skip, and must not skip itself while it is paced.
+    let skip = if params.scheme.participants().len() == 1 {
+        SkipPolicy::Disabled
+    } else {
+        SkipPolicy::Enabled { timeout: params.leader_timeout * 5, budget: simplex::SkipBudget::Participants }
+    };
     let paced = Paced::new(context.child("pace"), deferred.clone(), params.interval.clone());
     let engine = simplex::Engine::new(
         context.child("simplex"),
@@ -273,13 +284,10 @@ where
             write_buffer: BUFFER,
             page_cache: cache,
             leader_timeout: params.leader_timeout,
-            certification_timeout: params.leader_timeout + Duration::from_secs(1),
-            timeout_retry: Duration::from_secs(1),
+            certification_timeout: params.leader_timeout + params.leader_timeout / 4,
+            timeout_retry: params.leader_timeout,
             view_retention: ViewDelta::new(100),
-            skip: SkipPolicy::Enabled {
-                timeout: params.leader_timeout + Duration::from_secs(8),
-                budget: simplex::SkipBudget::Participants,
-            },
+            skip,
             fetch_timeout: NZDuration!(Duration::from_secs(2)),
             fetch_retry_delay: Duration::from_secs(1),
             forward: ForwardPolicy::Disabled,

@@ -1,1 +1,23 @@
-//! Placeholder until the room is built.
+//! A running node: pool, block store, registry mirror, evidence store, settlement worker.
+//!
+//! Start with [`Node`]. The ledger's code decides what blocks mean; this crate brings it rows, keeps what it says,
+//! and does a seat's duties. It knows sectors only through the `Sectors` that it is given.
+
+mod config;
+mod files;
+mod judge;
+mod kv;
+mod machine;
+mod node;
+mod pool;
+mod reads;
+mod shared;
+mod start;
+mod store;
+mod types;
+mod worker;
+
+pub use cairn_engine::{Proof, StoredBlock};
+pub use config::{NodeConfig, NodeError, SeatKeys};
+pub use node::Node;
+pub use types::{BlockEvents, ChargeProof, Status};

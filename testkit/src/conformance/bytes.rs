@@ -17,8 +17,9 @@ fn lines<T: BorshSerialize + BorshDeserialize>(out: &mut String, name: &str, val
     assert!(!values.is_empty(), "the sample has no value of type {name}; supply one");
     for (i, value) in values.iter().enumerate() {
         let bytes = encode(value);
-        let back: T = decode_bounded(&bytes, limit)
-            .unwrap_or_else(|e| panic!("{name}.{i} does not come back from its own {} bytes: {e}", bytes.len()));
+        let back: T = decode_bounded(&bytes, limit).unwrap_or_else(|e| {
+            panic!("{name}.{i} does not come back from its own {} bytes: {e}", bytes.len())
+        });
         assert_eq!(encode(&back), bytes, "{name}.{i} changes on a round trip");
         let _ = writeln!(out, "{name}.{i} {}", hex::encode(bytes));
     }
@@ -50,12 +51,15 @@ pub fn encodings_are_frozen<R: Rules>(sample: &dyn Sample<R>) {
     );
 }
 
+/// Feeds a door with bytes.
+type Knock = Box<dyn Fn(&[u8]) -> Result<(), Refusal>>;
+
 /// One decoder of foreign bytes, as the core reaches it.
 struct Door {
     name: &'static str,
     limit: usize,
     valid: Vec<Vec<u8>>,
-    knock: Box<dyn Fn(&[u8]) -> Result<(), Refusal>>,
+    knock: Knock,
 }
 
 fn all<T: BorshSerialize>(values: &[T]) -> Vec<Vec<u8>> {
@@ -83,13 +87,38 @@ fn doors<R: Rules>(v: &Values<R>, world: &World) -> Vec<Door> {
         door("check", PARAMS_LIMIT, all(&v.params), Box::new(|b| erased::<R>().check(b))),
         door("admit", offer, offers.clone(), Box::new(move |b| erased::<R>().admit(&p1, b).map(drop))),
         door("demand", order, all(&v.order), Box::new(move |b| erased::<R>().demand(&p2, b).map(drop))),
-        door("quote.offer", offer, offers, Box::new(move |b| erased::<R>().quote(&p3, b, &an_order).map(drop))),
-        door("quote.order", order, all(&v.order), Box::new(move |b| erased::<R>().quote(&p4, &an_offer, b).map(drop))),
+        door(
+            "quote.offer",
+            offer,
+            offers,
+            Box::new(move |b| erased::<R>().quote(&p3, b, &an_order).map(drop)),
+        ),
+        door(
+            "quote.order",
+            order,
+            all(&v.order),
+            Box::new(move |b| erased::<R>().quote(&p4, &an_offer, b).map(drop)),
+        ),
         door("sale", sale, all(&v.sale), Box::new(move |b| erased::<R>().sale(&p5, b).map(drop))),
-        door("attribute", sale, all(&v.sale), Box::new(move |b| erased::<R>().attribute(&w.context(), b).map(drop))),
+        door(
+            "attribute",
+            sale,
+            all(&v.sale),
+            Box::new(move |b| erased::<R>().attribute(&w.context(), b).map(drop)),
+        ),
         door("commitment", commitment, all(&v.commitment), Box::new(|b| erased::<R>().check_commitment(b))),
-        door("evidence", evidence, all(&v.evidence), Box::new(move |b| erased::<R>().sort_key(&from, b).map(drop))),
-        door("claim", claim, all(&v.claim), Box::new(move |b| erased::<R>().dispute(&p6, &d1, b, None).map(drop))),
+        door(
+            "evidence",
+            evidence,
+            all(&v.evidence),
+            Box::new(move |b| erased::<R>().sort_key(&from, b).map(drop)),
+        ),
+        door(
+            "claim",
+            claim,
+            all(&v.claim),
+            Box::new(move |b| erased::<R>().dispute(&p6, &d1, b, None).map(drop)),
+        ),
         door(
             "answer",
             answer,

@@ -61,7 +61,12 @@ fn hold_to<R: Rules>(sample: &dyn Sample<R>, cheat: &Cheat, attack: &Attack) {
 }
 
 /// One trial: an honest history, then the epochs of the cheat beside the same epochs without it.
-fn attempt<R: Rules>(sample: &dyn Sample<R>, cheat: &Cheat, attack: &Attack, trial: u64) -> Result<(), String> {
+fn attempt<R: Rules>(
+    sample: &dyn Sample<R>,
+    cheat: &Cheat,
+    attack: &Attack,
+    trial: u64,
+) -> Result<(), String> {
     let rules = erased::<R>();
     let (mut honest, mut bent) = (MapMemory::default(), MapMemory::default());
     let mut earlier: Option<World> = None;
@@ -96,7 +101,12 @@ fn honest_stay_clear(got: &RawJudgement, cheats: &[DeviceId], name: &str) {
     assert!(framed.is_none(), "cheat {name} frames an honest device: {framed:?}");
 }
 
-fn verdict(cheat: &Cheat, cheats: &[DeviceId], should: &RawJudgement, got: &RawJudgement) -> Result<(), String> {
+fn verdict(
+    cheat: &Cheat,
+    cheats: &[DeviceId],
+    should: &RawJudgement,
+    got: &RawJudgement,
+) -> Result<(), String> {
     let sum = |j: &RawJudgement| -> u128 { cheats.iter().map(|d| paid(j, d)).sum() };
     let (honest, earned) = (sum(should), sum(got));
     match cheat.caught {
@@ -110,7 +120,9 @@ fn verdict(cheat: &Cheat, cheats: &[DeviceId], should: &RawJudgement, got: &RawJ
         Caught::Unpaid if earned == 0 => Ok(()),
         Caught::Unpaid => Err(format!("the cheats earned {earned}, should be nothing (honest: {honest})")),
         Caught::PaidAtMost { ppm } if earned * 1_000_000 <= honest * u128::from(ppm) => Ok(()),
-        Caught::PaidAtMost { ppm } => Err(format!("the cheats earned {earned} of {honest}, stated: {ppm} ppm")),
+        Caught::PaidAtMost { ppm } => {
+            Err(format!("the cheats earned {earned} of {honest}, stated: {ppm} ppm"))
+        }
     }
 }
 
@@ -120,6 +132,9 @@ fn least_met(n: u64, ppm: u32) -> u64 {
     const UNLIKELY: f64 = 1e-6;
     if ppm >= 1_000_000 {
         return n;
+    }
+    if ppm == 0 {
+        return 0;
     }
     let p = f64::from(ppm) / 1e6;
     let mut ln_choose = 0.0f64;

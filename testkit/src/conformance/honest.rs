@@ -39,11 +39,20 @@ pub fn honest_evidence_is_never_a_fault<R: Rules>(sample: &dyn Sample<R>) {
     for seed in 0..effort.worlds {
         let worlds = history(sample, seed, effort.epochs.max(2));
         for world in &worlds {
-            check(&judge(&rules, world, "honest"), world, R::LIMITS.memory, &format!("honest world, seed {seed}"));
+            check(
+                &judge(&rules, world, "honest"),
+                world,
+                R::LIMITS.memory,
+                &format!("honest world, seed {seed}"),
+            );
         }
         let [.., earlier, world] = worlds.as_slice() else { panic!("a history has two epochs") };
-        let total: u128 = judge(&rules, world, "honest").rows.iter().flat_map(|r| r.units.0).map(u128::from).sum();
-        assert!(total > 0, "seed {seed}: nobody is paid in an honest world, so the suite would prove nothing");
+        let total: u128 =
+            judge(&rules, world, "honest").rows.iter().flat_map(|r| r.units.0).map(u128::from).sum();
+        assert!(
+            total > 0,
+            "seed {seed}: nobody is paid in an honest world, so the suite would prove nothing"
+        );
         let mut dice = Dice::new(seed ^ 0xBE91);
         for round in 0..effort.benign {
             let mut bent = world.clone();

@@ -17,13 +17,18 @@ pub fn submission_order_does_not_matter<R: Rules>(sample: &dyn Sample<R>) {
                 let mut other = world.clone();
                 dice.shuffle(&mut other.evidence);
                 if round >= 2 {
-                    let twice: Vec<_> = other.evidence.iter().filter(|_| dice.chance(300_000)).cloned().collect();
+                    let twice: Vec<_> =
+                        other.evidence.iter().filter(|_| dice.chance(300_000)).cloned().collect();
                     other.evidence.extend(twice);
                     dice.shuffle(&mut other.evidence);
                 }
                 let got = judge(&rules, &other, "shuffled");
                 let what = if round >= 2 { "shuffled with duplicates" } else { "shuffled" };
-                assert!(got == expected, "seed {seed}, epoch {}: {what} evidence is judged otherwise", world.epoch);
+                assert!(
+                    got == expected,
+                    "seed {seed}, epoch {}: {what} evidence is judged otherwise",
+                    world.epoch
+                );
             }
         }
     }
@@ -55,7 +60,10 @@ pub fn recomputation_gives_the_same<R: Rules>(sample: &dyn Sample<R>) {
 
             let back = World::from_bytes(&world.to_bytes()).expect("a world reads its own bytes");
             assert!(back == world, "seed {seed}: a world changes on a round trip");
-            assert!(judge(&rules, &back, "from bytes") == expected, "seed {seed}: judging from bytes differs");
+            assert!(
+                judge(&rules, &back, "from bytes") == expected,
+                "seed {seed}: judging from bytes differs"
+            );
 
             let sliced = GeneratedEvidence::new(Slices(world.intake(&rules).items().to_vec()));
             let again = rules.judge(&world.context(), &sliced).expect("the parameters were accepted before");

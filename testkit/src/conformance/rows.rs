@@ -55,7 +55,10 @@ fn check_row(world: &World, row: &Row, what: &str) {
     match row.duty {
         Some(DutyId::Lease { lease, slot }) => {
             let slots = world.registry.leases.get(&lease).map_or(0, |l| l.slots.len());
-            assert!(usize::from(slot) < slots, "{what}: a row names slot {slot} of lease {lease}, which has {slots}");
+            assert!(
+                usize::from(slot) < slots,
+                "{what}: a row names slot {slot} of lease {lease}, which has {slots}"
+            );
         }
         Some(DutyId::Standing { device }) => {
             assert!(exists(&device), "{what}: a row names the standing duty of unknown device {device}");
@@ -67,7 +70,9 @@ fn check_row(world: &World, row: &Row, what: &str) {
             let of_lease = matches!(row.duty, Some(DutyId::Lease { .. }));
             assert!(of_lease || row.units.is_zero(), "{what}: a row is paid from escrow without a lease");
         }
-        Source::Bond { of } => assert!(exists(&of), "{what}: a row is paid by the bond of unknown device {of}"),
+        Source::Bond { of } => {
+            assert!(exists(&of), "{what}: a row is paid by the bond of unknown device {of}")
+        }
         Source::Pool => {}
     }
     if let Some(fault) = row.fault {
@@ -81,7 +86,8 @@ pub(super) fn check_capacity(world: &World, judgement: &RawJudgement, what: &str
     let mut sums: BTreeMap<DeviceId, Units> = BTreeMap::new();
     for row in &judgement.rows {
         let sum = sums.entry(row.payee).or_default();
-        *sum = sum.checked_add(&row.units).unwrap_or_else(|| panic!("{what}: units of {} overflow", row.payee));
+        *sum =
+            sum.checked_add(&row.units).unwrap_or_else(|| panic!("{what}: units of {} overflow", row.payee));
     }
     for (device, sum) in sums {
         let capacity = world.registry.devices.get(&device).map(|d| d.capacity).unwrap_or_default();

@@ -110,7 +110,13 @@ pub fn lease_key(lease: &LeaseId) -> SecretKey {
 }
 
 /// A device as admission would enter it, active since epoch 0, without commitment.
-pub fn device(sector: SectorId, id: DeviceId, operator: AccountId, offer: Vec<u8>, a: &Admission) -> DeviceEntry {
+pub fn device(
+    sector: SectorId,
+    id: DeviceId,
+    operator: AccountId,
+    offer: Vec<u8>,
+    a: &Admission,
+) -> DeviceEntry {
     DeviceEntry {
         id,
         operator,
@@ -128,7 +134,13 @@ pub fn device(sector: SectorId, id: DeviceId, operator: AccountId, offer: Vec<u8
 }
 
 /// A lease open since epoch 0 with a slot on each device, at a rate of zero.
-pub fn lease(sector: SectorId, id: LeaseId, customer: AccountId, order: Vec<u8>, on: &[DeviceId]) -> LeaseEntry {
+pub fn lease(
+    sector: SectorId,
+    id: LeaseId,
+    customer: AccountId,
+    order: Vec<u8>,
+    on: &[DeviceId],
+) -> LeaseEntry {
     let slot = |device: &DeviceId| Slot {
         device: *device,
         rates: [cairn_types::Rate::default(); UNIT_KINDS],

@@ -299,5 +299,4 @@ fn seal(top: &Hash, total: u64, count: u64) -> SumRoot {
 }
 
 #[cfg(test)]
-#[path = "sum_tests.rs"]
 mod tests;

@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 pub fn config(dir: &Path) -> SoloConfig {
     let mut config = SoloConfig::new(dir, b"toy/0".to_vec(), [1; 32], [2; 32]);
     config.interval = Duration::ZERO;
+    config.round_timeout = Duration::from_millis(200);
     config
 }
 
@@ -89,7 +90,6 @@ async fn the_interval_can_be_lifted_while_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let mut slow = config(dir.path());
     slow.interval = Duration::from_secs(3600);
-    slow.max_interval = slow.interval;
     let engine = start(slow, Toy::new()).unwrap();
     reach(&engine, 1).await;
     assert_eq!(*engine.height().borrow(), 1);
@@ -98,11 +98,25 @@ async fn the_interval_can_be_lifted_while_waiting() {
     engine.shutdown().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_pace_slower_than_a_round_still_makes_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut slow = config(dir.path());
+    slow.round_timeout = Duration::from_millis(50);
+    slow.interval = Duration::from_millis(300);
+    let engine = start(slow, Toy::new()).unwrap();
+    reach(&engine, 4).await;
+    engine.shutdown().await.unwrap();
+}
+
 #[test]
 fn starts_without_a_runtime_and_stops_with_its_last_handle() {
     let dir = tempfile::tempdir().unwrap();
     let engine = start(config(dir.path()), Toy::new()).unwrap();
-    assert_eq!(start(config(dir.path()), Toy::new()).unwrap_err(), EngineError::InUse { dir: dir.path().into() });
+    assert_eq!(
+        start(config(dir.path()), Toy::new()).unwrap_err(),
+        EngineError::InUse { dir: dir.path().into() }
+    );
     let mut height = engine.height();
     drop(engine);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -149,7 +163,8 @@ fn unusable_configurations_are_refused() {
     refused(&|c| c.network = vec![0; 256]);
     refused(&|c| c.max_body = 0);
     refused(&|c| c.max_body = 1 << 30);
-    refused(&|c| c.interval = c.max_interval + Duration::from_millis(1));
+    refused(&|c| c.interval = Duration::from_secs(3601));
+    refused(&|c| c.round_timeout = Duration::ZERO);
     refused(&|c| c.threads = 0);
     let file = dir.path().join("file");
     std::fs::write(&file, b"").unwrap();

@@ -26,6 +26,8 @@ pub struct Toy {
     /// Height at which `finalized` panics.
     pub bomb: Option<u64>,
     pub seen: Mutex<Vec<FinalBlock>>,
+    /// Makes `finalized` itself say so on stdout, before it returns.
+    pub loud: bool,
     pub watcher: Option<Mutex<Sender<FinalBlock>>>,
 }
 
@@ -41,6 +43,11 @@ impl Toy {
 
 pub fn encode(pairs: &[(u64, u64)]) -> Vec<u8> {
     pairs.iter().flat_map(|(k, v)| [k.to_be_bytes(), v.to_be_bytes()].concat()).collect()
+}
+
+/// Height, digest and state root on one line.
+pub fn facts(block: &FinalBlock) -> String {
+    format!("{} {} {}", block.header.height, hex::encode(block.digest), hex::encode(block.state_root))
 }
 
 struct Run {
@@ -66,7 +73,7 @@ impl Execution for Run {
             return Step::Need(vec![key(RECORD, counter), key(RECORD, counter)]);
         };
         assert_eq!(fetched[0], fetched[1]);
-        if number(&fetched[0].1) + 1 != self.height || self.body.len() % 16 != 0 {
+        if number(&fetched[0].1) + 1 != self.height || !self.body.len().is_multiple_of(16) {
             return Step::Refuse("the record is not of the parent, or the body is torn".into());
         }
         let mut writes = std::collections::BTreeMap::new();
@@ -102,6 +109,9 @@ impl Machine for Toy {
         assert_ne!(Some(block.header.height), self.bomb, "the toy's bomb");
         let included: Vec<_> = block.body.chunks(16).map(<[u8]>::to_vec).collect();
         self.pool.lock().unwrap().retain(|pair| !included.contains(&encode(&[*pair])));
+        if self.loud {
+            println!("#{}", facts(block));
+        }
         self.seen.lock().unwrap().push(block.clone());
         if let Some(watcher) = &self.watcher {
             let _ = watcher.lock().unwrap().send(block.clone());

@@ -14,7 +14,9 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use log::{LogEntry, LogPage, LogState, MAX_LOG_BATCH, MAX_PARTS, RepairPart, entry_hash, open_part, seal_part};
+pub use log::{
+    LogEntry, LogPage, LogState, MAX_LOG_BATCH, MAX_PARTS, RepairPart, entry_hash, open_part, seal_part,
+};
 pub use note::{Grant, MAX_NOTE, Note, NoteSecret, box_secret, check_box_key, sign_box_key};
 pub use slot::{Held, SlotError, SlotList};
 
@@ -63,7 +65,7 @@ pub struct Signed {
     pub signature: Signature,
 }
 
-/// Whom a request is for and from. 151 bytes or 183 from an agent.
+/// Whom a request is for and from. 127 bytes, 159 from an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Head {
     /// The network.
@@ -88,6 +90,10 @@ pub struct Head {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a body is built once and encoded; a box would burden every caller"
+)]
 pub enum Body {
     /// Part of a fragment, parts in order. Repeating what is there already is harmless. Durable, and answered with
     /// `have == fragment.len`, once whole; a crash before that forgets the parts. Answer: [`Reply::Put`].

@@ -39,8 +39,18 @@ pub const CATALOGUE: &[Cheat] = &[
         Caught::Unpaid,
         "A tenth is gone and the device goes silent whenever a draw hits it: silence makes a suspect, and 320 draws hit.",
     ),
-    row("stale-proof", ALWAYS, FORGED, "Answers of the epoch before under the new epoch's number: other positions."),
-    row("other-operators-proof", ALWAYS, FORGED, "Another device's answers: they lead to another commitment."),
+    row(
+        "stale-proof",
+        ALWAYS,
+        FORGED,
+        "Answers of the epoch before under the new epoch's number: other positions.",
+    ),
+    row(
+        "other-operators-proof",
+        ALWAYS,
+        FORGED,
+        "Another device's answers: they lead to another commitment.",
+    ),
     row(
         "commitment-changed",
         ALWAYS,
@@ -53,10 +63,30 @@ pub const CATALOGUE: &[Cheat] = &[
         FORGED,
         "Two identities keep one directory: the per-device pad makes each fragment another, so one of them has no chunk.",
     ),
-    row("inflated-size", ALWAYS, Caught::Unpaid, "A friendly customer signs ten times the bytes: no chunk lies there."),
-    row("sum-overflow", ALWAYS, Caught::Unpaid, "Weights that wrap past 2^64: such a tree has no commitment."),
-    row("unsigned-increase", ALWAYS, Caught::Unpaid, "A revision that no customer signed is not in the tree."),
-    row("rolled-back-decrease", ALWAYS, Caught::Unpaid, "An older, larger revision after a decrease: the order decides."),
+    row(
+        "inflated-size",
+        ALWAYS,
+        Caught::Unpaid,
+        "A friendly customer signs ten times the bytes: no chunk lies there.",
+    ),
+    row(
+        "sum-overflow",
+        ALWAYS,
+        Caught::Unpaid,
+        "Weights that wrap past 2^64: such a tree has no commitment.",
+    ),
+    row(
+        "unsigned-increase",
+        ALWAYS,
+        Caught::Unpaid,
+        "A revision that no customer signed is not in the tree.",
+    ),
+    row(
+        "rolled-back-decrease",
+        ALWAYS,
+        Caught::Unpaid,
+        "An older, larger revision after a decrease: the order decides.",
+    ),
     row("forged-receipt", ALWAYS, HONEST_PAY, "A receipt that the customer did not sign counts nothing."),
     row(
         "same-root-in-many-leases",
@@ -64,8 +94,18 @@ pub const CATALOGUE: &[Cheat] = &[
         HONEST_PAY,
         "Customers who let one fragment stand in two leases pay twice; the fee's burned part is lost each time.",
     ),
-    row("lying-repairer", ALWAYS, Caught::Unpaid, "An agent rebuilds garbage and confirms itself: two must sign."),
-    row("colluding-customer-frames", ALWAYS, Caught::Unpaid, "A stranger submits a decrease about another's slot."),
+    row(
+        "lying-repairer",
+        ALWAYS,
+        Caught::Unpaid,
+        "An agent rebuilds garbage and confirms itself: two must sign.",
+    ),
+    row(
+        "colluding-customer-frames",
+        ALWAYS,
+        Caught::Unpaid,
+        "A stranger submits a decrease about another's slot.",
+    ),
 ];
 
 /// Met on chain, by a bonded dispute.

@@ -33,7 +33,11 @@ pub fn dispute(
     Ok(if right { Ruling::Dismissed } else { Ruling::Pending })
 }
 
-fn check_claim<'a>(p: &Params, context: &'a DisputeContext, claim: &Claim) -> Result<&'a LeaseEntry, Refusal> {
+fn check_claim<'a>(
+    p: &Params,
+    context: &'a DisputeContext,
+    claim: &Claim,
+) -> Result<&'a LeaseEntry, Refusal> {
     let refuse = |cause, remedy| Refusal::new("storage.dispute", cause, remedy);
     let r = &claim.revision.revision;
     let lease = context.lease.as_ref().filter(|l| l.id == r.lease).ok_or(refuse(
@@ -41,7 +45,10 @@ fn check_claim<'a>(p: &Params, context: &'a DisputeContext, claim: &Claim) -> Re
         "name a lease that is open, or still in its grace epochs",
     ))?;
     if r.network != context.network || r.device != context.device.id {
-        return Err(refuse("the revision is of another network or device", "accuse the device that signed it"));
+        return Err(refuse(
+            "the revision is of another network or device",
+            "accuse the device that signed it",
+        ));
     }
     let held = lease.slots.get(usize::from(r.slot));
     if !held.is_some_and(|s| s.device == r.device && s.generation == r.generation) {
@@ -49,7 +56,10 @@ fn check_claim<'a>(p: &Params, context: &'a DisputeContext, claim: &Claim) -> Re
     }
     let over = |last: &cairn_types::Epoch| context.epoch > last.plus(u64::from(p.grace_epochs));
     if lease.closing.as_ref().is_some_and(over) {
-        return Err(refuse("the lease ended and its grace epochs are over", "fetch data before the grace epochs end"));
+        return Err(refuse(
+            "the lease ended and its grace epochs are over",
+            "fetch data before the grace epochs end",
+        ));
     }
     if claim.position >= r.tree.total {
         return Err(refuse("the position is outside the revision's tree", "ask for a chunk below its total"));
@@ -77,6 +87,7 @@ fn supersedes(lease: &LeaseEntry, claimed: &Revision, later: &CoSigned) -> bool 
 fn severity(p: &Params, context: &DisputeContext, r: &Revision) -> u32 {
     let capacity = u128::from(context.device.capacity.0[crate::types::REBUILT]).max(1);
     let share = u128::from(r.tree.total) * u128::from(PPM) / capacity;
-    let ppm = share.saturating_mul(u128::from(p.severity_factor)).clamp(u128::from(LEAST_PPM), u128::from(PPM));
+    let ppm =
+        share.saturating_mul(u128::from(p.severity_factor)).clamp(u128::from(LEAST_PPM), u128::from(PPM));
     u32::try_from(ppm).unwrap_or(u32::MAX)
 }

@@ -55,7 +55,9 @@ pub fn sort_key(from: &DeviceId, evidence: &Evidence) -> SortKey {
             key.extend_from_slice(&a.epoch.0.to_be_bytes());
             key.extend_from_slice(&a.index.to_be_bytes());
         }
-        Evidence::Repaired(r) => slot(&r.revision.device, 5, &r.revision.lease, r.revision.slot, r.revision.order()),
+        Evidence::Repaired(r) => {
+            slot(&r.revision.device, 5, &r.revision.lease, r.revision.slot, r.revision.order())
+        }
     }
     SortKey::new(key)
 }

@@ -4,20 +4,22 @@
 //! commits to one sum tree over all its revisions; the seed draws chunks ([`tasks`]); the device answers with chunks and
 //! paths ([`prove`]); [`judge`] turns that into rows. Nothing here knows a clock, a disk or a balance.
 
+pub mod admit;
+mod attribute;
 pub mod cheats;
 mod dispute;
 pub mod fuzz;
 pub mod judge;
-pub mod market;
 pub mod params;
 pub mod prove;
+pub mod quote;
 pub mod sign;
 pub mod tasks;
 pub mod types;
 
 use cairn_sector::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling, Shares,
-    SortKey, Task,
+    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling,
+    Shares, SortKey, Task,
 };
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 
@@ -60,16 +62,16 @@ impl Rules for Storage {
         params::check(params)
     }
     fn admit(params: &Params, offer: &Offer) -> Result<Admission, Refusal> {
-        market::admit(params, offer)
+        admit::admit(params, offer)
     }
     fn demand(params: &Params, order: &Order) -> Result<Demand, Refusal> {
-        market::demand(params, order)
+        quote::demand(params, order)
     }
     fn quote(params: &Params, offer: &Offer, order: &Order) -> Result<Quote, Refusal> {
-        market::quote(params, offer, order)
+        quote::quote(params, offer, order)
     }
     fn sale(_: &Params, (): &()) -> Result<Credits, Refusal> {
-        Err(Refusal::new("storage.sale", "storage has no pooled sales", "open a lease with an order"))
+        attribute::sale()
     }
     fn tasks(c: &EpochContext<'_, Self>, whom: Option<&DeviceId>) -> Vec<Task> {
         tasks::tasks(c, whom)
@@ -81,7 +83,7 @@ impl Rules for Storage {
         judge::judge(c, evidence)
     }
     fn attribute(_: &EpochContext<'_, Self>, (): &()) -> Shares {
-        Shares::new()
+        attribute::attribute()
     }
     fn dispute(
         params: &Params,

@@ -35,11 +35,7 @@ pub fn check(p: &Params) -> Result<(), Refusal> {
         ("silent_epochs", (1..=720).contains(&p.silent_epochs), "1 to 720"),
         ("severity_factor", (3..=100).contains(&p.severity_factor), "3 to 100"),
         ("max_slots", (1..=64).contains(&p.max_slots), "1 to 64"),
-        (
-            "repair_ppm, reservation_ppm",
-            p.repair_ppm <= ppm && p.reservation_ppm <= ppm,
-            "at most 1000000",
-        ),
+        ("repair_ppm, reservation_ppm", p.repair_ppm <= ppm && p.reservation_ppm <= ppm, "at most 1000000"),
     ];
     if let Some((name, _, range)) = bounds.iter().find(|(_, inside, _)| !inside) {
         return Err(Refusal::with(

@@ -71,7 +71,11 @@ pub trait ChunkReader {
 }
 
 /// Helper for [`ChunkReader::fragment`] from a slot's fragment list and tree ([`slot_tree`]).
-pub fn locate_fragment(fragments: &[Fragment], tree: &SumTree, position: u64) -> Option<(Fragment, SumProof)> {
+pub fn locate_fragment(
+    fragments: &[Fragment],
+    tree: &SumTree,
+    position: u64,
+) -> Option<(Fragment, SumProof)> {
     let proof = tree.prove_at(position).ok()?;
     Some((*fragments.get(usize::try_from(proof.index).ok()?)?, proof))
 }
@@ -146,7 +150,12 @@ pub fn verify_in_slot(
 }
 
 /// One proof, checked; `None` where anything is missing or does not verify.
-pub fn prove(exam: &Exam<'_>, tree: &OperatorTree, reader: &impl ChunkReader, position: u64) -> Option<LeafProof> {
+pub fn prove(
+    exam: &Exam<'_>,
+    tree: &OperatorTree,
+    reader: &impl ChunkReader,
+    position: u64,
+) -> Option<LeafProof> {
     let (revision, in_operator) = tree.locate(position).ok()?;
     let (fragment, in_slot) = reader.fragment(&revision, in_operator.offset_in_leaf)?;
     let chunk = reader.chunk(&revision, &fragment, in_slot.offset_in_leaf)?;
@@ -164,7 +173,11 @@ pub fn answer(exam: &Exam<'_>, tree: &OperatorTree, reader: &impl ChunkReader) -
     let total = exam.commitment.total;
     let one = |index| {
         let proof = prove(exam, tree, reader, position(&exam.seed, &exam.device, index, total));
-        Answer { epoch: exam.epoch, index, body: proof.map_or(AnswerBody::Missing, |p| AnswerBody::Leaf(Box::new(p))) }
+        Answer {
+            epoch: exam.epoch,
+            index,
+            body: proof.map_or(AnswerBody::Missing, |p| AnswerBody::Leaf(Box::new(p))),
+        }
     };
     Some((0..count(exam.params, total, exam.suspect)).map(one).collect())
 }

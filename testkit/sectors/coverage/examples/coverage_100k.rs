@@ -1,8 +1,9 @@
 //! Judges a synthetic field and prints time and peak memory: `cargo run -p cairn-coverage-rules --example
 //! coverage_100k [DEVICES]`.
 
+// The module is shared with the tests, where a failure may panic.
 #[path = "../tests/it/field.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 mod field;
 
 use std::time::Instant;

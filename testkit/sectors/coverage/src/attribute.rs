@@ -9,9 +9,14 @@ use crate::{Coverage, Grid, Params, Sale};
 /// Cells of a sale, or why there are none.
 fn cells(p: &Params, sale: &Sale) -> Result<(Grid, u32), Refusal> {
     let refuse = |cause: String| {
-        Refusal::with("coverage.sale", cause, "name a corner on the grid and at most the governed number of cells")
+        Refusal::with(
+            "coverage.sale",
+            cause,
+            "name a corner on the grid and at most the governed number of cells",
+        )
     };
-    let corner = Grid::of(sale.corner).ok_or_else(|| refuse(format!("corner {} is off the grid", sale.corner.0)))?;
+    let corner =
+        Grid::of(sale.corner).ok_or_else(|| refuse(format!("corner {} is off the grid", sale.corner.0)))?;
     let n = u32::from(sale.rows) * u32::from(sale.columns);
     if n == 0 || n > p.sale_cells {
         return Err(refuse(format!("{n} cells were asked for, a sale has 1 to {}", p.sale_cells)));
@@ -30,8 +35,11 @@ pub fn price(p: &Params, sale: &Sale) -> Result<Credits, Refusal> {
 pub fn attribute(c: &EpochContext<'_, Coverage>, sale: &Sale) -> Shares {
     let Ok((corner, _)) = cells(&c.params, sale) else { return Shares::new() };
     let mut weights: BTreeMap<DeviceId, u64> = BTreeMap::new();
-    for (dr, dc) in (0..u32::from(sale.rows)).flat_map(|r| (0..u32::from(sale.columns)).map(move |c| (r, c))) {
-        let (Some(row), Some(column)) = (corner.row.checked_add(dr), corner.column.checked_add(dc)) else { continue };
+    for (dr, dc) in (0..u32::from(sale.rows)).flat_map(|r| (0..u32::from(sale.columns)).map(move |c| (r, c)))
+    {
+        let (Some(row), Some(column)) = (corner.row.checked_add(dr), corner.column.checked_add(dc)) else {
+            continue;
+        };
         for (device, covered) in covering(c, Grid { row, column }.cell()) {
             let weight = weights.entry(device).or_default();
             *weight = weight.saturating_add(covered);

@@ -8,7 +8,9 @@ use cairn_sector::{EpochContext, EvidenceSource, Fault, Judgement, Next, Row, So
 use cairn_types::{Cell, DeviceId, DutyId, Epoch, Hash, PPM, UNIT_KINDS, Units};
 use std::collections::BTreeMap;
 
-use crate::cheats::{NOTE_CAPPED, NOTE_CLOSED_GROUP, NOTE_DENSE, NOTE_FULL, NOTE_ONE_NEIGHBOUR, SELF_WITNESS};
+use crate::cheats::{
+    NOTE_CAPPED, NOTE_CLOSED_GROUP, NOTE_DENSE, NOTE_FULL, NOTE_ONE_NEIGHBOUR, SELF_WITNESS,
+};
 use crate::{Coverage, Grid, Params, Sighting, Sightings};
 use receipts::{Receipts, Witness};
 use standing::{Standing, Standings};

@@ -26,8 +26,8 @@ pub use types::{
 };
 
 use cairn_sector::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling, Shares,
-    SortKey, Task,
+    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling,
+    Shares, SortKey, Task,
 };
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 

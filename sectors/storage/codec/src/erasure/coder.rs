@@ -189,7 +189,8 @@ fn padded<'a>(chunk: &'a [u8], len: usize, tail: &'a mut Vec<u8>) -> &'a [u8] {
     tail
 }
 
-/// Rebuilds the fragments `want` from any k others. Memory: the result plus one stripe.
+/// Rebuilds the fragments `want` from any k others. Memory: the result and about 4 MiB of data with their
+/// coding space.
 ///
 /// # Errors
 /// Fewer than k fragments, a wrong length, a number twice or not below n.
@@ -205,8 +206,11 @@ pub fn reconstruct(
     let capacity = usize::try_from(layout.fragment_len()).map_err(|_| CodecError::Cipher)?;
     let mut out: Vec<Vec<u8>> = want.iter().map(|_| Vec::with_capacity(capacity)).collect();
     let mut coder = StripeCoder::new(profile);
-    for stripe in 0..layout.stripes() {
-        let cells = slice_cells(&layout, available, stripe)?;
+    let mut stripe = 0;
+    while stripe < layout.stripes() {
+        let count = layout.batch(stripe, u64::MAX);
+        let cells = slice_cells(&layout, available, stripe, count)?;
+        stripe += count;
         let mut next = 0;
         coder.recover(&cells, want, |_, cell| {
             out[next].extend_from_slice(cell);
@@ -216,7 +220,8 @@ pub fn reconstruct(
     Ok(out)
 }
 
-/// Rebuilds the whole segment from any k fragments. Memory: the result plus one stripe.
+/// Rebuilds the whole segment from any k fragments. Memory: the result and about 4 MiB of data with their
+/// coding space.
 ///
 /// # Errors
 /// As [`reconstruct`].
@@ -227,9 +232,17 @@ pub fn decode(profile: Profile, segment_len: u64, available: &[(u16, &[u8])]) ->
     let mut out = Vec::with_capacity(len);
     let want: Vec<u16> = (0..profile.k).collect();
     let mut coder = StripeCoder::new(profile);
-    for stripe in 0..layout.stripes() {
-        let cells = slice_cells(&layout, available, stripe)?;
-        coder.recover(&cells, &want, |_, cell| out.extend_from_slice(cell))?;
+    let (mut stripe, mut columns) = (0, vec![Vec::new(); profile.data()]);
+    while stripe < layout.stripes() {
+        let count = layout.batch(stripe, u64::MAX);
+        let cells = slice_cells(&layout, available, stripe, count)?;
+        columns.iter_mut().for_each(Vec::clear);
+        coder.recover(&cells, &want, |f, cell| columns[usize::from(f)].extend_from_slice(cell))?;
+        let cell_len = layout.cell_len(stripe);
+        for at in (0..columns[0].len()).step_by(cell_len) {
+            columns.iter().for_each(|column| out.extend_from_slice(&column[at..at + cell_len]));
+        }
+        stripe += count;
     }
     out.truncate(len);
     Ok(out)
@@ -275,9 +288,10 @@ fn slice_cells<'a>(
     layout: &Layout,
     available: &[(u16, &'a [u8])],
     stripe: u64,
+    count: u64,
 ) -> Result<Vec<(u16, &'a [u8])>, CodecError> {
     // Within the fragment, whose length check_whole compared.
-    let start = usize::try_from(layout.cell_offset(stripe)).map_err(|_| CodecError::Cipher)?;
-    let end = start + layout.cell_len(stripe);
-    Ok(available.iter().map(|(f, bytes)| (*f, &bytes[start..end])).collect())
+    let (offset, len) = layout.batch_span(stripe, count);
+    let start = usize::try_from(offset).map_err(|_| CodecError::Cipher)?;
+    Ok(available.iter().map(|(f, bytes)| (*f, &bytes[start..start + len])).collect())
 }

@@ -57,6 +57,18 @@ fn a_small_segment_costs_about_n_over_k() {
 }
 
 #[test]
+fn absurd_lengths_do_not_overflow() {
+    for (k, n) in [(1, 1), (1, 64), (16, 36), (64, 64)] {
+        for len in [u64::MAX, u64::MAX - 65_535, u64::MAX / 2] {
+            let layout = Layout::new(p(k, n), len);
+            assert!(layout.fragment_len() >= len / u64::from(k));
+            assert_eq!(layout.stripe_range(layout.stripes() - 1).end, len);
+            assert_eq!(layout.locate(&(len - 1..len)).unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
 fn an_empty_segment_has_empty_fragments() {
     let fragments = encode(p(2, 4), b"").unwrap();
     assert_eq!(fragments, vec![Vec::<u8>::new(); 4]);
@@ -103,6 +115,25 @@ fn a_coder_is_usable_after_an_error() {
     let mut got = Vec::new();
     coder.recover(&numbered(&fragments)[2..], &[1], |_, c| got.extend_from_slice(c)).unwrap();
     assert_eq!(got, fragments[1]);
+}
+
+#[test]
+fn stripes_decoded_together_equal_the_segment() {
+    // 3 MiB in 2/4 are 24 full stripes and a short one: one batch with its tail.
+    let segment = data((3 << 20) + 77, 5);
+    let fragments = encode(p(2, 4), &segment).unwrap();
+    let kept = &numbered(&fragments)[2..];
+    assert!(decode(p(2, 4), len64(&segment), kept).unwrap() == segment);
+    assert!(
+        reconstruct(p(2, 4), len64(&segment), kept, &[1, 0]).unwrap()
+            == [&fragments[1][..], &fragments[0][..]]
+    );
+    // 5 MiB in 1/2 take more than one batch.
+    let copies = encode(p(1, 2), &data(5 << 20, 6)).unwrap();
+    assert!(decode(p(1, 2), 5 << 20, &[(1, &copies[1])]).unwrap() == data(5 << 20, 6));
+    let long = data(9 << 20, 7);
+    let fragments = encode(p(3, 5), &long).unwrap();
+    assert!(decode(p(3, 5), len64(&long), &numbered(&fragments)[2..]).unwrap() == long);
 }
 
 fn case() -> impl Strategy<Value = (Profile, Vec<u8>, Vec<u16>)> {

@@ -19,7 +19,8 @@ use std::ops::Range;
 /// Where padded bytes come from: a cache of replies, a disk, a network.
 pub trait FragmentSource {
     /// `len` bytes at `offset` of the padded fragment in `slot`; `None` when its operator does not answer.
-    /// `len` is at most a cell, except when all else failed: then whole fragments are asked for.
+    /// `len` is at most a cell while all goes well; once a data slot failed it may be several neighbouring
+    /// cells (about 4 MiB over all slots), and when all else failed the whole fragment.
     fn cell(&self, slot: u16, offset: u64, len: usize) -> Option<Vec<u8>>;
 }
 
@@ -124,7 +125,14 @@ struct Reader<'a, S> {
     verified: Option<Vec<(u16, Vec<u8>)>>,
 }
 
-/// Cells of one stripe by slot.
+/// Neighbouring full stripes, or one stripe, read in one go.
+#[derive(Clone, Copy)]
+struct Batch {
+    stripe: u64,
+    count: u64,
+}
+
+/// Cells of one batch by slot.
 type Cells = Vec<Option<Vec<u8>>>;
 
 impl<S: FragmentSource> Reader<'_, S> {
@@ -135,16 +143,21 @@ impl<S: FragmentSource> Reader<'_, S> {
         let cipher = cipher_range(self.meta, range);
         let size = usize::try_from(cipher.end - cipher.start).map_err(|_| CodecError::Cipher)?;
         let mut out = Vec::with_capacity(size);
-        for stripe in self.layout.stripe_of(cipher.start)..=self.layout.stripe_of(cipher.end - 1) {
-            let held = self.layout.stripe_range(stripe);
+        let (mut stripe, last) = (self.layout.stripe_of(cipher.start), self.layout.stripe_of(cipher.end - 1));
+        while stripe <= last {
+            let count = if self.degraded() { self.layout.batch(stripe, last - stripe + 1) } else { 1 };
+            let held =
+                self.layout.stripe_range(stripe).start..self.layout.stripe_range(stripe + count - 1).end;
             let want = cipher.start.max(held.start)..cipher.end.min(held.end);
-            let done = self.verified.is_none() && self.read_cells(stripe, &want, &mut out)?;
+            let batch = Batch { stripe, count };
+            let done = self.verified.is_none() && self.read_cells(batch, &want, &mut out)?;
             if !done {
                 if self.verified.is_none() {
                     self.verified = Some(self.verify_fragments()?);
                 }
-                self.read_verified(stripe, &want, &mut out)?;
+                self.read_verified(batch, &want, &mut out)?;
             }
+            stripe += count;
         }
         let skip = range.start - record_range(range).start * widen(RECORD_PLAIN);
         out.drain(..usize::try_from(skip).map_err(|_| CodecError::Cipher)?);
@@ -152,21 +165,26 @@ impl<S: FragmentSource> Reader<'_, S> {
         Ok(out)
     }
 
+    /// Whether some data cell is known to need rebuilding.
+    fn degraded(&self) -> bool {
+        self.state[..usize::from(self.meta.profile().k())].iter().any(|s| *s != Slot::Unknown)
+    }
+
     /// Paths 1 and 2. `false`: some cell is wrong and it is not known which, or too few cells are there.
-    fn read_cells(&mut self, stripe: u64, want: &Range<u64>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        let (needed, k) = (self.needed(stripe, want), usize::from(self.meta.profile().k()));
+    fn read_cells(&mut self, batch: Batch, want: &Range<u64>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        let (needed, k) = (self.needed(batch, want), usize::from(self.meta.profile().k()));
         let mut cells: Cells = vec![None; usize::from(self.meta.profile().n())];
         // Each turn condemns one more slot, so n turns end it.
         for _ in 0..cells.len() {
             for slot in needed.clone() {
-                self.fill(stripe, slot, &mut cells)?;
+                self.fill(batch, slot, &mut cells)?;
             }
             let absent: Vec<u16> = needed.clone().filter(|s| cells[usize::from(*s)].is_none()).collect();
             let mut rebuilt = Vec::new();
             if !absent.is_empty() {
                 for slot in 0..self.meta.profile().n() {
                     if cells.iter().flatten().count() < k {
-                        self.fill(stripe, slot, &mut cells)?;
+                        self.fill(batch, slot, &mut cells)?;
                     }
                 }
                 if cells.iter().flatten().count() < k {
@@ -178,10 +196,10 @@ impl<S: FragmentSource> Reader<'_, S> {
                 let known = cells[usize::from(slot)].as_deref();
                 known.or_else(|| rebuilt.iter().find(|r| r.0 == slot).map(|r| &r.1[..]))
             };
-            match self.decrypt(stripe, want, cell, out)? {
+            match self.decrypt(batch, want, cell, out)? {
                 None => return Ok(true),
                 // In a full stripe record and cell coincide, so the tag convicts the cell's operator.
-                Some(record) if stripe < self.layout.full_stripes() => {
+                Some(record) if batch.stripe < self.layout.full_stripes() => {
                     let slot = record % u64::from(self.meta.profile().k());
                     let slot = usize::try_from(slot).map_err(|_| CodecError::Cipher)?;
                     if cells[slot].take().is_none() {
@@ -200,18 +218,24 @@ impl<S: FragmentSource> Reader<'_, S> {
         let len = usize::try_from(self.layout.fragment_len()).map_err(|_| CodecError::Cipher)?;
         let need = self.meta.profile().k();
         let mut good = Vec::new();
-        for slot in 0..self.meta.profile().n() {
+        // Slots that were silent once get a second chance. Those convicted by a tag come last: they stay
+        // named, but where even they are needed, the hash tells bad operators from a wrong content key.
+        let mut order: Vec<u16> = (0..self.meta.profile().n()).collect();
+        order.sort_by_key(|slot| self.state[usize::from(*slot)] == Slot::Wrong);
+        for slot in order {
             if good.len() == usize::from(need) {
                 break;
             }
-            // A slot that was silent once gets a second chance here; a liar does not.
-            if self.state[usize::from(slot)] == Slot::Missing {
-                self.state[usize::from(slot)] = Slot::Unknown;
+            let convicted =
+                std::mem::replace(&mut self.state[usize::from(slot)], Slot::Unknown) == Slot::Wrong;
+            if let Some(bytes) = self.fetch(slot, 0, len)? {
+                if Hash(*blake3::hash(&bytes).as_bytes()) == self.meta.hashes()[usize::from(slot)] {
+                    good.push((slot, bytes));
+                } else {
+                    self.state[usize::from(slot)] = Slot::Wrong;
+                }
             }
-            let Some(bytes) = self.fetch(slot, 0, len)? else { continue };
-            if Hash(*blake3::hash(&bytes).as_bytes()) == self.meta.hashes()[usize::from(slot)] {
-                good.push((slot, bytes));
-            } else {
+            if convicted {
                 self.state[usize::from(slot)] = Slot::Wrong;
             }
         }
@@ -222,31 +246,40 @@ impl<S: FragmentSource> Reader<'_, S> {
         Ok(good)
     }
 
-    fn read_verified(&mut self, stripe: u64, want: &Range<u64>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        let start = usize::try_from(self.layout.cell_offset(stripe)).map_err(|_| CodecError::Cipher)?;
-        let end = start + self.layout.cell_len(stripe);
-        let needed: Vec<u16> = self.needed(stripe, want).collect();
+    fn read_verified(
+        &mut self,
+        batch: Batch,
+        want: &Range<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let (offset, len) = self.layout.batch_span(batch.stripe, batch.count);
+        let start = usize::try_from(offset).map_err(|_| CodecError::Cipher)?;
+        let end = start + len;
+        let needed: Vec<u16> = self.needed(batch, want).collect();
         let fragments = self.verified.as_deref().unwrap_or_default();
         let cells: Vec<(u16, &[u8])> = fragments.iter().map(|(s, b)| (*s, &b[start..end])).collect();
         let mut got = Vec::with_capacity(needed.len());
         self.coder.recover(&cells, &needed, |slot, cell| got.push((slot, cell.to_vec())))?;
         let cell = |slot: u16| got.iter().find(|g| g.0 == slot).map(|g| &g.1[..]);
         // The hashes fit and the tag does not: the keys are not those that sealed this segment.
-        self.decrypt(stripe, want, cell, out)?
-            .map_or(Ok(()), |record| Err(CodecError::Unauthentic { record }))
+        self.decrypt(batch, want, cell, out)?.map_or(Ok(()), |record| Err(CodecError::Unauthentic { record }))
     }
 
     /// Slots of the data cells that hold `want` of the segment.
-    fn needed(&self, stripe: u64, want: &Range<u64>) -> Range<u16> {
-        let (start, cell) = (self.layout.stripe_range(stripe).start, widen(self.layout.cell_len(stripe)));
+    fn needed(&self, batch: Batch, want: &Range<u64>) -> Range<u16> {
         let k = self.meta.profile().k();
+        if batch.count > 1 {
+            return 0..k;
+        }
+        let start = self.layout.stripe_range(batch.stripe).start;
+        let cell = widen(self.layout.cell_len(batch.stripe));
         let slot = |byte: u64| u16::try_from((byte - start) / cell).unwrap_or(k).min(k - 1);
         slot(want.start)..slot(want.end - 1) + 1
     }
 
-    fn fill(&mut self, stripe: u64, slot: u16, cells: &mut Cells) -> Result<(), CodecError> {
+    fn fill(&mut self, batch: Batch, slot: u16, cells: &mut Cells) -> Result<(), CodecError> {
         if cells[usize::from(slot)].is_none() {
-            let (offset, len) = (self.layout.cell_offset(stripe), self.layout.cell_len(stripe));
+            let (offset, len) = self.layout.batch_span(batch.stripe, batch.count);
             cells[usize::from(slot)] = self.fetch(slot, offset, len)?;
         }
         Ok(())
@@ -286,13 +319,13 @@ impl<S: FragmentSource> Reader<'_, S> {
     /// first record that fails, if any, and then `out` is as before.
     fn decrypt<'c>(
         &self,
-        stripe: u64,
+        batch: Batch,
         want: &Range<u64>,
         cell: impl Fn(u16) -> Option<&'c [u8]>,
         out: &mut Vec<u8>,
     ) -> Result<Option<u64>, CodecError> {
         let before = out.len();
-        let base = self.layout.cell_offset(stripe);
+        let base = self.layout.cell_offset(batch.stripe);
         let last = record_count(self.meta.plain_len()) - 1;
         let mut at = want.start;
         while at < want.end {

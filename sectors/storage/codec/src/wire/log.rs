@@ -6,9 +6,9 @@ use cairn_types::{DecodeError, Hash, LeaseId, decode_bounded, encode};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 
+use crate::CodecError;
 use crate::keys::LeaseRepairKey;
 use crate::segment::{SegmentId, SegmentMeta};
-use crate::CodecError;
 
 /// Most bytes of the entries in one append: 4 MiB.
 pub const MAX_LOG_BATCH: usize = 4 << 20;
@@ -96,7 +96,8 @@ fn cipher(key: &LeaseRepairKey) -> XChaCha20Poly1305 {
 /// The cipher refuses (never for parts below [`MAX_LOG_BATCH`]).
 pub fn seal_part(key: &LeaseRepairKey, seq: u64, part: &RepairPart) -> Result<Vec<u8>, CodecError> {
     let plain = encode(part);
-    let digest = blake3_derive("cairn/storage/repair-part-nonce/v1", &[key.expose(), &seq.to_le_bytes(), &plain]);
+    let digest =
+        blake3_derive("cairn/storage/repair-part-nonce/v1", &[key.expose(), &seq.to_le_bytes(), &plain]);
     let mut nonce = [0; NONCE];
     nonce.copy_from_slice(&digest.0[..NONCE]);
     let sealed = cipher(key)

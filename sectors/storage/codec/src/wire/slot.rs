@@ -105,7 +105,9 @@ impl SlotList {
         if let (Some(moved), Some(leaf)) = (self.held.get(i), last) {
             self.at.insert(moved.segment, i);
             let at = u64::try_from(i).unwrap_or(u64::MAX);
-            self.tree.set(at, leaf.hash, leaf.weight).expect("a lighter tree takes a leaf that it held before");
+            self.tree
+                .set(at, leaf.hash, leaf.weight)
+                .expect("a lighter tree takes a leaf that it held before");
         }
         Some(gone)
     }

@@ -41,11 +41,10 @@ fn shelf(s: &SealedSegment) -> Shelf {
     Shelf(s.fragments.iter().cloned().map(Some).collect())
 }
 
-fn read(
-    s: &SealedSegment,
-    shelf: &Shelf,
-    range: std::ops::Range<u64>,
-) -> Result<(Vec<u8>, Vec<u16>, Vec<u16>), CodecError> {
+/// Plaintext, missing slots, wrong slots.
+type Read = (Vec<u8>, Vec<u16>, Vec<u16>);
+
+fn read(s: &SealedSegment, shelf: &Shelf, range: std::ops::Range<u64>) -> Result<Read, CodecError> {
     let n = s.meta.profile().n();
     open(&keys(), &s.meta, &devices(n), range, shelf).map(|o| (o.plain, o.missing, o.wrong))
 }
@@ -171,6 +170,23 @@ fn n_minus_k_silent_or_lying_operators_do_no_harm() {
 }
 
 #[test]
+fn a_long_degraded_read_crosses_batches() {
+    let plain = data(9_000_000);
+    let s = sealed(3, 6, &plain);
+    let mut shelf = shelf(&s);
+    shelf.0[1] = None;
+    shelf.0[0].as_mut().unwrap()[2_000_000] ^= 1;
+    let (got, missing, wrong) = read(&s, &shelf, 100_001..8_999_999).unwrap();
+    assert!(got == plain[100_001..8_999_999]);
+    assert_eq!((missing, wrong), (vec![1], vec![0]));
+    // A lying parity operator too: only the hashes of whole fragments tell.
+    shelf.0[3].as_mut().unwrap()[2_500_000] ^= 1;
+    let (got, _, wrong) = read(&s, &shelf, 100_001..8_999_999).unwrap();
+    assert!(got == plain[100_001..8_999_999]);
+    assert_eq!(wrong, [0, 3]);
+}
+
+#[test]
 fn one_operator_too_few_is_a_clear_error() {
     let s = sealed(4, 10, &data(700_000));
     let mut shelf = shelf(&s);
@@ -196,6 +212,15 @@ fn other_keys_read_nothing() {
     // Right pads, wrong content key: the fragments are in order and still nothing is shown.
     let mixed = StorageKeys { repair: keys().repair, ..other };
     let got = open(&mixed, &s.meta, &devices(4), 0..100, &shelf(&s));
+    assert_eq!(got, Err(CodecError::Unauthentic { record: 0 }));
+}
+
+#[test]
+fn a_wrong_content_key_is_not_blamed_on_the_operators() {
+    // Full stripes, so each tag seems to convict a data operator, and parity alone would not suffice.
+    let s = sealed(2, 3, &data(300_000));
+    let mixed = StorageKeys { repair: keys().repair, ..StorageKeys::from_root(&[8; 32]) };
+    let got = open(&mixed, &s.meta, &devices(3), 0..300_000, &shelf(&s));
     assert_eq!(got, Err(CodecError::Unauthentic { record: 0 }));
 }
 

@@ -84,7 +84,7 @@ fn ppm(part: u32, of: u32) -> u32 {
 }
 
 pub(super) fn examine(h: &Holder<'_, '_>) -> Outcome {
-    let due = !h.duties.is_empty() || h.in_tree().next().is_some();
+    let due = h.due();
     let Some(committed) = commitment(&h.entry) else {
         return if due { Outcome::Silent { note: note::NO_COMMITMENT } } else { Outcome::Idle };
     };
@@ -134,7 +134,10 @@ fn verify(h: &Holder<'_, '_>, committed: &SumRoot, k: u32) -> Outcome {
         (Some(evidence), _) => {
             let share = ppm(forged + missing, k).saturating_mul(h.c.params.severity_factor);
             let severity_ppm = share.clamp(LEAST_FORGERY_PPM, WHOLE);
-            Outcome::Forged { fault: Fault { code: FORGED_ANSWER, severity_ppm, evidence }, misses: forged + missing }
+            Outcome::Forged {
+                fault: Fault { code: FORGED_ANSWER, severity_ppm, evidence },
+                misses: forged + missing,
+            }
         }
     }
 }

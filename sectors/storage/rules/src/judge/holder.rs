@@ -9,8 +9,8 @@ use super::examine::Outcome;
 use super::{Context, SlotId, referenced, standing};
 use crate::params::MAX_CHALLENGES;
 use crate::types::{
-    Answer, Cap, CoSigned, DeviceRecord, Dropped, Evidence, Memory, Repaired, Revision, SignedReceipt, Signer,
-    Standing, device_key, read_slot_key, slot_key, slots_prefix,
+    Answer, Cap, CoSigned, DeviceRecord, Dropped, Evidence, Memory, Repaired, Revision, SignedReceipt,
+    Signer, Standing, device_key, read_slot_key, slot_key, slots_prefix,
 };
 
 /// Answers kept at most: one more than any device may be asked, so that a longer list is seen to be too long.
@@ -88,6 +88,17 @@ impl<'c, 'a> Holder<'c, 'a> {
         let me = self.entry.id;
         let lease = self.lease(&lease)?;
         lease.slots.get(usize::from(slot)).filter(|s| s.device == me).cloned()
+    }
+
+    /// Something must be proven or held ready in this epoch. A slot that starts later asks nothing yet: the device may
+    /// have got it after the moment for its commitment.
+    pub fn due(&self) -> bool {
+        let begun = |id: &SlotId| {
+            let slot =
+                self.leases.get(&id.0).and_then(Option::as_ref).and_then(|l| l.slots.get(usize::from(id.1)));
+            slot.is_some_and(|s| s.since <= self.c.epoch)
+        };
+        self.duties.iter().any(begun) || self.in_tree().next().is_some()
     }
 
     pub fn slot_mut(&mut self, id: SlotId) -> Option<&mut Standing> {
@@ -251,9 +262,9 @@ impl<'c, 'a> Holder<'c, 'a> {
         let r = &signed.revision;
         let id = (r.lease, r.slot);
         let standing = self.slots.get(&id)?.clone();
-        let latest = standing.cap.map_or((standing.fence, standing.seq), |c| {
-            (c.fence, c.seq).max((standing.fence, standing.seq))
-        });
+        let latest = standing
+            .cap
+            .map_or((standing.fence, standing.seq), |c| (c.fence, c.seq).max((standing.fence, standing.seq)));
         let matters = r.generation == standing.generation
             && (r.fence, r.seq) > latest
             && r.tree.total < standing.tree.total;
@@ -269,7 +280,8 @@ impl<'c, 'a> Holder<'c, 'a> {
 
     fn keep_repair(&mut self, r: Repaired) -> Option<()> {
         let standing = self.slots.get(&(r.revision.lease, r.revision.slot))?;
-        let due = !standing.rebuilt && standing.tree == r.revision.tree && standing.order() == r.revision.order();
+        let due =
+            !standing.rebuilt && standing.tree == r.revision.tree && standing.order() == r.revision.order();
         due.then(|| self.repairs.push(r))
     }
 

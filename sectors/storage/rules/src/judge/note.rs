@@ -29,11 +29,21 @@ pub fn explain(note: u16) -> &'static str {
         PAID => "all challenges were answered; at rest, served and reserved units are paid",
         CAPPED => "paid up to the admitted capacity; served units above it carry over to the next epoch",
         INACTIVE => "the lease was not active in this epoch; nothing is due",
-        NO_COMMITMENT => "no commitment was posted before the lock; check that the operator daemon runs and has a fee",
-        OTHER_TREE => "the commitment differs from the revisions on record; submit the missing revisions or drop the slots",
-        NO_ANSWERS => "no answers arrived, or others than posted; check the daemon's upload and whether it lags behind the chain",
-        INCOMPLETE => "not all challenges were answered; a device that missed an epoch is asked more, update the daemon",
-        MISSING => "chunks were declared missing; run doctor on the disk, at-rest pay resumes with the next clean epoch",
+        NO_COMMITMENT => {
+            "no commitment was posted before the lock; check that the operator daemon runs and has a fee"
+        }
+        OTHER_TREE => {
+            "the commitment differs from the revisions on record; submit the missing revisions or drop the slots"
+        }
+        NO_ANSWERS => {
+            "no answers arrived, or others than posted; check the daemon's upload and whether it lags behind the chain"
+        }
+        INCOMPLETE => {
+            "not all challenges were answered; a device that missed an epoch is asked more, update the daemon"
+        }
+        MISSING => {
+            "chunks were declared missing; run doctor on the disk, at-rest pay resumes with the next clean epoch"
+        }
         FORGED => "an answer does not verify; the bond is locked, a dispute can be opened within the window",
         DROPPED => "the device declared the slot gone; it is rebuilt elsewhere at the bond's expense",
         REBUILT => "a rebuilt slot was confirmed; paid from the bond of the device that lost it",

@@ -57,7 +57,8 @@ fn pay(h: &mut Holder<'_, '_>, repair: &Repaired, rebuilt: &mut BTreeMap<DeviceI
     };
     // Rebuilding one's own loss must not bring back one's own bond, nor may the holder hire itself.
     let loser = h.c.registry.device(&lost_by)?.operator;
-    if agent.operator == h.entry.operator || loser == agent.operator || !repair.signed(&agent.key, &confirmer) {
+    if agent.operator == h.entry.operator || loser == agent.operator || !repair.signed(&agent.key, &confirmer)
+    {
         return None;
     }
     let used = rebuilt.entry(agent.id).or_default();

@@ -57,12 +57,7 @@ impl Revision {
     pub fn leaf(&self) -> Hash {
         blake3_derive(
             "cairn/storage/operator-leaf/v1",
-            &[
-                &self.lease.0,
-                &self.slot.to_le_bytes(),
-                &self.generation.to_le_bytes(),
-                &self.digest().0,
-            ],
+            &[&self.lease.0, &self.slot.to_le_bytes(), &self.generation.to_le_bytes(), &self.digest().0],
         )
     }
     /// What decides which of two revisions of a slot is later.
@@ -120,7 +115,9 @@ pub struct SignedReceipt {
 }
 
 /// What a device binds itself to before the seed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct Commitment {
     /// Operator tree over the standing revisions, sorted by (lease, slot), empty ones left out.
     pub tree: SumRoot,
@@ -239,7 +236,7 @@ pub enum Defence {
     /// The chunk, for everybody to read.
     Leaf(Box<DisputeLeaf>),
     /// The customer signed a later revision; claim against that one.
-    Superseded(CoSigned),
+    Superseded(Box<CoSigned>),
 }
 
 /// A chunk and its way up to the slot's tree.

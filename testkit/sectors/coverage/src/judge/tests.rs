@@ -65,7 +65,9 @@ fn sightings_fade_and_the_window_forgets() {
 #[test]
 fn a_neighbourhood_is_a_square_around_the_cell() {
     let at = |row, column| Grid { row, column };
-    let crowd = Crowd([(at(1, 1), 1), (at(3, 3), 1), (at(5, 5), 4), (at(3, 6), 8)].map(|(g, n)| (g.cell(), n)).into());
+    let crowd = Crowd(
+        [(at(1, 1), 1), (at(3, 3), 1), (at(5, 5), 4), (at(3, 6), 8)].map(|(g, n)| (g.cell(), n)).into(),
+    );
     assert_eq!(crowd.around(at(3, 3), 2), 6);
     assert_eq!(crowd.around(at(3, 3), 3), 14);
     assert_eq!(crowd.around(at(1, 1), 1), 1);

@@ -114,7 +114,8 @@ fn sybil_clique(world: &mut World, _: &World, dice: &mut Dice) -> Vec<DeviceId> 
         [(10, 10), (10, 11), (11, 10)].contains(&(row, column))
     };
     let devices = world.registry.devices.values();
-    let clique: Vec<_> = devices.filter(|d| wanted(Grid::of(d.cell.unwrap()).unwrap())).map(|d| d.id).collect();
+    let clique: Vec<_> =
+        devices.filter(|d| wanted(Grid::of(d.cell.unwrap()).unwrap())).map(|d| d.id).collect();
     let inside = |e: &Evidence| (clique.contains(&e.beaconer), clique.contains(&e.witness));
     let kept: Vec<_> = parsed(world).filter(|(_, e)| inside(e).0 == inside(e).1).collect();
     world.evidence = kept.into_iter().map(|(from, e)| (from, encode(&e))).collect();

@@ -5,13 +5,14 @@ use cairn_crypto::{SecretKey, Signature};
 use cairn_sector::{Erased, RawItem, RawJudgement, Rules};
 use cairn_testkit::world::{Chunks, GeneratedEvidence, World, account_id, device, device_id, device_key};
 use cairn_types::{DeviceId, Epoch, Hash, encode};
+use std::sync::Arc;
 
 /// Devices in a row of the field.
 const WIDTH: u32 = 400;
 
 /// A field of `devices` in rows, each heard by the four that stand beside it (fewer on the border).
 pub struct Field {
-    world: World,
+    world: Arc<World>,
     devices: u32,
     ids: Vec<DeviceId>,
     keys: Vec<SecretKey>,
@@ -42,10 +43,16 @@ impl Field {
             let cell = place(u32::try_from(n).unwrap()).cell();
             let offer = Offer { cell, serial: Hash(id.0), site: n };
             let admission = Coverage::admit(&p, &offer).unwrap();
-            world.registry.add_device(device(Coverage::ID, *id, account_id(100, n), encode(&offer), &admission));
+            world.registry.add_device(device(
+                Coverage::ID,
+                *id,
+                account_id(100, n),
+                encode(&offer),
+                &admission,
+            ));
         }
         let keys = ids.iter().map(device_key).collect();
-        Self { world, devices, ids, keys }
+        Self { world: Arc::new(world), devices, ids, keys }
     }
 
     /// Judges the epoch with the rules as the core calls them.

@@ -1,5 +1,8 @@
 //! The conformance suite over the coverage sector, pooled sales, and a field of 100,000 devices.
 
+// Helpers of tests are outside #[test] functions, where the lint's exception ends.
+#![allow(clippy::unwrap_used)]
+
 mod attacks;
 mod field;
 mod sales;

@@ -43,7 +43,8 @@ pub fn receipt(world: &World, beaconer: &DeviceId, witness: &DeviceId) -> Eviden
 
 /// Pairs of devices that stand next to each other.
 pub fn neighbours(world: &World) -> Vec<(DeviceId, DeviceId)> {
-    let all: Vec<_> = world.registry.devices.values().map(|d| (d.id, Grid::of(d.cell.unwrap()).unwrap())).collect();
+    let all: Vec<_> =
+        world.registry.devices.values().map(|d| (d.id, Grid::of(d.cell.unwrap()).unwrap())).collect();
     let mut pairs = Vec::new();
     for (a, at_a) in &all {
         for (b, at_b) in &all {

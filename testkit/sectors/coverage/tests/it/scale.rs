@@ -12,7 +12,11 @@ fn judge_the_field() {
     let beacons = outcome.judgement.rows.iter().filter(|r| r.duty.is_some()).count();
     let full = outcome.judgement.rows.iter().filter(|r| r.duty.is_some() && r.units.0[0] == 1_000).count();
     let (receipts, opened) = (outcome.receipts, outcome.opened);
-    println!("\nfield: {beacons} {full} {} {receipts} {opened} {}", outcome.judgement.memory.len(), peak_kib().unwrap_or(0));
+    println!(
+        "\nfield: {beacons} {full} {} {receipts} {opened} {}",
+        outcome.judgement.memory.len(),
+        peak_kib().unwrap_or(0)
+    );
 }
 
 #[test]
@@ -23,7 +27,8 @@ fn a_hundred_thousand_devices_are_judged_in_bounded_memory() {
         .unwrap();
     let text = String::from_utf8(child.stdout).unwrap();
     let errors = String::from_utf8_lossy(&child.stderr);
-    let line = text.lines().find_map(|l| l.strip_prefix("field: ")).unwrap_or_else(|| panic!("{text}{errors}"));
+    let line =
+        text.lines().find_map(|l| l.strip_prefix("field: ")).unwrap_or_else(|| panic!("{text}{errors}"));
     let numbers: Vec<u64> = line.split_whitespace().map(|n| n.parse().unwrap()).collect();
     let [beacons, full, memory, receipts, opened, peak_kib] = numbers[..] else { panic!("{line}") };
     // Every device is witnessed by its neighbours and paid in full; each receipt is read once.

@@ -1,0 +1,152 @@
+//! Faults and cheats on demand: what `cairn devnet ctl` and the demo ask for.
+
+use anyhow::Result;
+use async_trait::async_trait;
+use cairn_api::{DevnetCommand, DevnetControl};
+use cairn_client::Account;
+use cairn_crypto::phrase::Phrase;
+use cairn_ledger::tx::Action;
+use cairn_types::Refusal;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+use super::Devnet;
+use super::keys::Keys;
+use super::operators::Operator;
+use crate::operator::findings;
+
+/// The API is up before the network is: commands wait for it here.
+#[derive(Clone, Default)]
+pub struct Control(Arc<OnceLock<(Weak<Devnet>, Duration)>>);
+
+impl Control {
+    /// As the API wants it.
+    pub fn as_devnet_control(&self) -> Arc<dyn DevnetControl> {
+        Arc::new(self.clone())
+    }
+
+    /// The network is up.
+    pub fn attach(&self, devnet: &Arc<Devnet>, epoch: Duration) {
+        // Attached once, at the end of the start.
+        let _ = self.0.set((Arc::downgrade(devnet), epoch));
+    }
+}
+
+fn failed(e: impl std::fmt::Display) -> Refusal {
+    Refusal::with("devnet.failed", e.to_string(), "see the devnet's standard error")
+}
+
+#[async_trait]
+impl DevnetControl for Control {
+    async fn control(&self, command: DevnetCommand) -> Result<Value, Refusal> {
+        let starting = || Refusal::new("devnet.starting", "the devnet is not ready", "wait for its ready message");
+        let (devnet, epoch) = self.0.get().ok_or_else(starting)?;
+        let devnet = devnet.upgrade().ok_or_else(starting)?;
+        match command {
+            DevnetCommand::Crash { operator } => devnet.crash(&operator).await,
+            DevnetCommand::Restart { operator } => devnet.restart(&operator).await,
+            DevnetCommand::Cheat { operator, which } => devnet.cheat(&operator, which.as_deref()).await,
+            DevnetCommand::Warp { epochs } => {
+                let now = devnet.node.warp(epochs).await?;
+                Ok(json!({"epoch": now.0, "text": format!("epoch {now}")}))
+            }
+            DevnetCommand::Other { name, body } => devnet.other(&name, &body, *epoch).await,
+        }
+    }
+}
+
+/// The text of a field.
+fn text<'a>(body: &'a Value, field: &str) -> &'a str {
+    body[field].as_str().unwrap_or_default()
+}
+
+impl Devnet {
+    fn unknown(name: &str) -> Refusal {
+        Refusal::with("devnet.operator", format!("no operator {name:?}"), "names are op-1, op-2, ...")
+    }
+
+    async fn crash(&self, name: &str) -> Result<Value, Refusal> {
+        let mut operators = self.operators.lock().await;
+        let o = operators.iter_mut().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?;
+        o.crash().await;
+        Ok(json!({"text": format!("{name} is down")}))
+    }
+
+    async fn restart(&self, name: &str) -> Result<Value, Refusal> {
+        let mut operators = self.operators.lock().await;
+        let o = operators.iter_mut().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?;
+        o.start().await.map_err(|e| failed(format!("{e:#}")))?;
+        Ok(json!({"text": format!("{name} is up")}))
+    }
+
+    async fn cheat(&self, name: &str, which: Option<&str>) -> Result<Value, Refusal> {
+        let Some(which) = which else {
+            let list = Operator::cheats();
+            return Ok(json!({"cheats": list, "text": list.join("\n")}));
+        };
+        let operators = self.operators.lock().await;
+        let o = operators.iter().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?;
+        o.cheat(which)?;
+        Ok(json!({"text": format!("{name} cheats: {which}")}))
+    }
+
+    async fn other(&self, name: &str, body: &Value, epoch: Duration) -> Result<Value, Refusal> {
+        match name {
+            "facts" => self.facts().await.map_err(|e| failed(format!("{e:#}"))),
+            "doctor" => self.doctor(body["operator"].as_str()).await,
+            "exit" => self.exit(text(body, "operator")).await,
+            "lose-gateway" => self.lose_gateway().await,
+            "recover" => self.recover(text(body, "phrase"), epoch).await,
+            other => Err(Refusal::with("devnet.command", format!("no command {other:?}"), "see `cairn devnet ctl --help`")),
+        }
+    }
+
+    async fn doctor(&self, only: Option<&str>) -> Result<Value, Refusal> {
+        let operators = self.operators.lock().await;
+        let mut out = serde_json::Map::new();
+        for o in operators.iter().filter(|o| only.is_none_or(|n| n == o.name)) {
+            out.insert(o.name.clone(), findings(&o.examine().await));
+        }
+        match (out.is_empty(), only) {
+            (true, Some(name)) => Err(Self::unknown(name)),
+            _ => Ok(Value::Object(out)),
+        }
+    }
+
+    async fn exit(&self, name: &str) -> Result<Value, Refusal> {
+        let operators = self.operators.lock().await;
+        let o = operators.iter().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?;
+        let number = name.trim_start_matches("op-").parse().map_err(|_| Self::unknown(name))?;
+        let account = Account::new(self.client.clone(), self.keys.secret(&Keys::operator(number)));
+        let included = account.run(Action::Exit { device: o.device }).await.and_then(|i| i.done()).map_err(failed)?;
+        Ok(json!({"height": included.height.0}))
+    }
+
+    /// The gateway's process and disk are gone: no index, no lease keys, nothing in memory.
+    async fn lose_gateway(&self) -> Result<Value, Refusal> {
+        let front = self.gateway.lock().await.take();
+        let Some(front) = front else {
+            return Err(Refusal::new("devnet.gateway", "there is no gateway to lose", "recover first"));
+        };
+        front.server.stop().await;
+        front.gateway.abort();
+        Ok(json!({"text": "the gateway is gone"}))
+    }
+
+    async fn recover(&self, phrase: &str, epoch: Duration) -> Result<Value, Refusal> {
+        let phrase = Phrase::parse(phrase).map_err(|e| Refusal::with("phrase.invalid", e.to_string(), "write the 24 words in order"))?;
+        if let Some(front) = self.gateway.lock().await.take() {
+            front.server.stop().await;
+            front.gateway.abort();
+        }
+        let root = phrase.derive32(super::keys::STORAGE_ROOT);
+        let (gateway, found) = self.open_gateway(&root, epoch, true).await.map_err(|e| failed(format!("{e:#}")))?;
+        let port: u16 = self.s3.endpoint.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(0);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+        self.serve((gateway, found.clone()), listener).await.map_err(|e| failed(format!("{e:#}")))?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,232 @@
+//! Puts the handlers together and serves them.
+
+use crate::devnet::DevnetControl;
+use crate::leases::LeaseIndex;
+use crate::{devnet, duties, events, guard, leases, metrics, read, transactions};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::serve::Listener;
+use cairn_node::Node;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Most connections at once; more wait in the system's queue.
+pub const MAX_CONNECTIONS: usize = 1024;
+/// Most requests at once; more are refused as busy.
+const MAX_REQUESTS: usize = 256;
+/// Most uploads and packs in memory at once.
+const MAX_BULKS: usize = 4;
+/// Most event streams at once.
+const MAX_STREAMS: usize = 256;
+/// Time for requests to end when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub node: Node,
+    pub devnet: Option<Arc<dyn DevnetControl>>,
+    pub leases: Arc<LeaseIndex>,
+    pub running: Arc<Semaphore>,
+    pub bulks: Arc<Semaphore>,
+    pub streams: Arc<Semaphore>,
+    pub counters: Arc<Counters>,
+    /// Turns true when the server stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Requests by outcome.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub answered: AtomicU64,
+    pub refused: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Api {
+    /// Event streams that are open.
+    pub(crate) fn open_streams(&self) -> usize {
+        MAX_STREAMS.saturating_sub(self.streams.available_permits())
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Cairn node",
+    description = "HTTP/JSON API of a Cairn node. Amounts are decimal strings with the unit in the field's name \
+        (`_pebbles`: 10^-9 CRN, `_micro_usd`: credits); what has a frozen binary form carries it as `borsh`.",
+    license(name = "Apache-2.0 OR MIT"),
+    contact(),
+))]
+struct Document;
+
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(read::status))
+        .routes(routes!(read::genesis))
+        .routes(routes!(read::account))
+        .routes(routes!(leases::of_account))
+        .routes(routes!(read::operator))
+        .routes(routes!(read::device))
+        .routes(routes!(read::lease))
+        .routes(routes!(read::sectors))
+        .routes(routes!(read::epoch))
+        .routes(routes!(read::state))
+        .routes(routes!(read::block))
+        .routes(routes!(transactions::post))
+        .routes(routes!(transactions::find))
+        .routes(routes!(events::stream))
+        .routes(routes!(events::history))
+        .routes(routes!(duties::upload))
+        .routes(routes!(duties::bundle))
+        .routes(routes!(duties::pack))
+        .routes(routes!(duties::settlement))
+        .routes(routes!(duties::claim))
+        .routes(routes!(duties::charge))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(devnet::control))
+}
+
+/// The API's description as pretty JSON, as served at `/openapi.json`.
+pub fn openapi() -> String {
+    let document = routes().into_openapi();
+    // The document consists of strings, maps and lists: it always has a JSON form.
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn router(api: Api) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let document: Arc<str> = openapi().into();
+    let described = move || {
+        let document = document.to_string();
+        async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document) }
+    };
+    router
+        .route("/openapi.json", get(described))
+        .fallback(|| async { axum::http::StatusCode::NOT_FOUND })
+        // Handlers read bodies themselves, each with its own limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(api.clone(), guard::around))
+        .with_state(api)
+}
+
+/// Serves until the task is dropped or the listener breaks. Connections that are open then end with their clients:
+/// use [`serve_until`] to stop for good.
+///
+/// # Errors
+///
+/// The listener's.
+pub async fn serve(node: Node, listener: TcpListener, devnet: Option<Arc<dyn DevnetControl>>) -> io::Result<()> {
+    serve_until(node, listener, devnet, std::future::pending()).await
+}
+
+/// Serves until `shutdown` completes; then ends event streams and gives running requests two seconds.
+///
+/// # Errors
+///
+/// The listener's.
+pub async fn serve_until(
+    node: Node,
+    listener: TcpListener,
+    devnet: Option<Arc<dyn DevnetControl>>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let (stop_tx, stop) = watch::channel(false);
+    let api = Api {
+        leases: LeaseIndex::start(node.clone(), stop.clone()),
+        node,
+        devnet,
+        running: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        bulks: Arc::new(Semaphore::new(MAX_BULKS)),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        counters: Arc::default(),
+        stop: stop.clone(),
+    };
+    let listener = Counted { listener, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    let mut stopping = stop.clone();
+    let graceful = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    let serving = axum::serve(listener, router(api)).with_graceful_shutdown(graceful);
+    let mut serving = std::pin::pin!(serving.into_future());
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = shutdown => {}
+    }
+    stop_tx.send_replace(true);
+    tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
+}
+
+/// A listener that takes no more connections than it has slots.
+struct Counted {
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+}
+
+impl Listener for Counted {
+    type Io = Connection;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, Self::Addr) {
+        loop {
+            // The semaphore is never closed; should it be, waiting is right.
+            let Ok(slot) = self.slots.clone().acquire_owned().await else { continue };
+            let (stream, from) = Listener::accept(&mut self.listener).await;
+            if let Err(cause) = stream.set_nodelay(true) {
+                tracing::debug!(%cause, "a connection goes on with delays");
+            }
+            return (Connection { stream, _slot: slot }, from);
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that holds its slot.
+struct Connection {
+    stream: TcpStream,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,127 @@
+//! Requests with limits on time and bytes.
+
+use crate::ClientError;
+use crate::wire::RefusalBody;
+use bytes::{Bytes, BytesMut};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest wait for an answer; longer than the API's own limit on waiting for finality.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Longest silence of a stream; the API sends a sign of life more often.
+pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(60);
+/// Largest JSON answer in bytes.
+pub(crate) const JSON_LIMIT: usize = 64 << 20;
+/// Octets.
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
+/// The connection pool and the addresses.
+#[derive(Debug)]
+pub(crate) struct Http {
+    pool: reqwest::Client,
+    /// At least one; only the first is used until fail-over exists.
+    urls: Vec<String>,
+}
+
+impl Http {
+    pub(crate) fn new(urls: Vec<String>) -> Result<Self, ClientError> {
+        let bad = |cause: String| ClientError::new("client.url", cause, "use a URL like http://127.0.0.1:7070");
+        if urls.is_empty() {
+            return Err(bad("no URL of a node is given".into()));
+        }
+        let mut clean = Vec::with_capacity(urls.len());
+        for url in urls {
+            let parsed = reqwest::Url::parse(&url).map_err(|e| bad(format!("{url:?} is no URL: {e}")))?;
+            if parsed.scheme() != "http" || parsed.host().is_none() {
+                return Err(bad(format!("{url:?} is not plain HTTP; TLS comes with remote nodes")));
+            }
+            clean.push(url.trim_end_matches('/').to_owned());
+        }
+        let pool = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(ClientError::unreachable)?;
+        Ok(Self { pool, urls: clean })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        // The constructor refuses an empty list.
+        self.urls.first().map_or("", String::as_str)
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.pool.request(method, format!("{}{path}", self.url()))
+    }
+
+    /// A JSON answer.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let body = self.bytes(request, JSON_LIMIT).await?;
+        serde_json::from_slice(&body).map_err(|e| ClientError::garbled(format!("the answer is not as documented: {e}")))
+    }
+
+    /// The bytes of an answer.
+    pub(crate) async fn bytes(&self, request: RequestBuilder, limit: usize) -> Result<Bytes, ClientError> {
+        let response = request.timeout(ANSWER).send().await.map_err(transport)?;
+        read(accepted(response).await?, limit).await
+    }
+
+    /// An answer that goes on.
+    pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let answer = tokio::time::timeout(ANSWER, request.send()).await;
+        let response = answer.map_err(|_| ClientError::unreachable("no answer in time"))?.map_err(transport)?;
+        accepted(response).await
+    }
+}
+
+/// Turns refusals with these codes into `None`.
+pub(crate) fn absent<T>(answer: Result<T, ClientError>, codes: &[&str]) -> Result<Option<T>, ClientError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if codes.iter().any(|code| e.is(code)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn transport(error: reqwest::Error) -> ClientError {
+    // The outer message only says "error sending request"; the reason lies below.
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    ClientError::unreachable(text)
+}
+
+async fn accepted(response: Response) -> Result<Response, ClientError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = read(response, 64 << 10).await?;
+    Err(refused(status, &body))
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<RefusalBody>(body) {
+        Ok(r) => ClientError::new(r.code, r.cause, r.remedy),
+        Err(_) => ClientError::garbled(format!("HTTP {status} without a refusal in the body")),
+    }
+}
+
+async fn read(mut response: Response, limit: usize) -> Result<Bytes, ClientError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Err(ClientError::garbled(format!("the answer exceeds {limit} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

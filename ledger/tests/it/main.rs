@@ -1,0 +1,9 @@
+//! The ledger as a whole: scenarios, cheats at the money, random sequences.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod frozen;
+mod money;
+mod net;
+mod random;
+mod scenarios;
+mod toy;

@@ -1,0 +1,336 @@
+use crate::net::*;
+use crate::toy::{Evidence, Toy, offer, order};
+use cairn_ledger::events::Event;
+use cairn_ledger::settlement::{Outcome, charge_leaf, claim_leaf};
+use cairn_ledger::tables::*;
+use cairn_ledger::tx::*;
+use cairn_crypto::merkle::rows;
+use cairn_sector::{DeviceState, Rules};
+use cairn_types::*;
+
+const BOND: Amount = Amount(10 * CRN);
+
+fn market(n: u64) -> (Net, Vec<(DeviceId, u64)>) {
+    let mut net = Net::new(n + 10);
+    let devices =
+        (1..=n).map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i)).collect::<Vec<_>>();
+    net.act(n + 1, Action::BuyCredits { account: account(n + 1), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) })
+        .unwrap();
+    (net, devices)
+}
+
+fn worked(devices: &[(DeviceId, u64)]) -> Vec<(DeviceId, u64, Vec<Vec<u8>>)> {
+    devices.iter().map(|(d, n)| (*d, *n, vec![encode(&Evidence::Worked)])).collect()
+}
+
+fn claim_of(settled: &cairn_ledger::settle::Settled, who: AccountId) -> ClaimProof {
+    let index = settled.claims.iter().position(|c| c.0 == who).expect("earned something");
+    let leaves: Vec<_> = settled.claims.iter().map(|(o, a)| claim_leaf(o, *a)).collect();
+    ClaimProof {
+        sector: Toy::ID,
+        epoch: settled.settlement.epoch,
+        operator: who,
+        earned: settled.claims[index].1,
+        index: index as u64,
+        proof: rows::prove(&leaves, index as u64).unwrap(),
+    }
+}
+
+#[test]
+fn a_lease_is_charged_paid_and_refunded() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    let lease = net.order(5, order(3, 100), 500_000).unwrap();
+    let chosen: Vec<_> = net.lease(&lease).entry.slots.iter().map(|s| s.device).collect();
+    assert_eq!(chosen.len(), 3, "cheapest three");
+    let settled = net.epoch(&worked(&devices));
+    // 100 units x 10 s at about 10^-3 credits a unit-second: one credit a slot.
+    assert_eq!(settled.settlement.charged, Credits(3));
+    let money = net.money();
+    assert_eq!(money.spent, Credits(3));
+    let total = 3_000u128;
+    assert_eq!(money.stakers.0, total * 4 / 100);
+    assert_eq!(money.treasury.0, total * 2 / 100);
+    assert_eq!(money.payable.0 + money.dust.0, total - total * 10 / 100);
+    let who = devices.iter().find(|d| d.0 == chosen[0]).unwrap().1;
+    let claim = claim_of(&settled, account(who));
+    let before = net.get::<Accounts>(&account(who)).unwrap().balance;
+    net.one(net.duty(chosen[0], who, Duty::Claim(claim.clone()))).expect("held earnings up to the free bond");
+    assert_eq!(net.get::<Accounts>(&account(who)).unwrap().balance.0, before.0 + claim.earned.0);
+    assert_eq!(net.one(net.duty(chosen[0], who, Duty::Claim(claim))).unwrap_err(), "claim.nothing");
+
+    net.act(5, Action::Close { lease }).unwrap();
+    let settled = net.epoch(&worked(&devices));
+    let settled2 = net.epoch(&worked(&devices));
+    assert!(settled2.outcomes.contains(&Outcome::Done { lease }) || settled.outcomes.contains(&Outcome::Done { lease }));
+    let index = settled2.charges.iter().position(|c| c.0 == lease).unwrap();
+    let leaves: Vec<_> = settled2.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
+    let charged = settled2.charges[index].1;
+    let refund = |epoch, charged| Action::Refund { lease, epoch, charged, index: index as u64, proof: rows::prove(&leaves, index as u64).unwrap() };
+    let epoch = settled2.settlement.epoch;
+    assert_eq!(net.act(5, refund(epoch, Credits(0))).unwrap_err(), "refund.proof", "a made-up charge");
+    net.act(5, refund(epoch, charged)).unwrap();
+    assert_eq!(net.get::<Accounts>(&account(5)).unwrap().credits.0, 1_000_000 - charged.0);
+    assert_eq!(net.act(5, refund(epoch, charged)).unwrap_err(), "refund.early", "twice");
+    assert!(net.get::<Devices>(&chosen[0]).unwrap().reserved.is_zero());
+}
+
+#[test]
+fn an_empty_escrow_charges_no_more_than_it_holds_and_shares_it() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    // 1000 units x 10 s: 10 credits a slot and epoch, 30 in all; the escrow holds 7.
+    let lease = net.order(5, order(3, 1000), 7).unwrap();
+    let settled = net.epoch(&worked(&devices));
+    assert!(settled.settlement.charged <= Credits(7));
+    assert_eq!(settled.settlement.charged, Credits(6), "two credits for each of three slots, floor of 7/3");
+    let settled = net.epoch(&worked(&devices));
+    assert!(settled.settlement.charged <= Credits(1));
+    net.act(5, Action::Fund { lease, credits: Credits(1000) }).unwrap();
+    let settled = net.epoch(&worked(&devices));
+    assert_eq!(settled.charges.iter().find(|c| c.0 == lease).unwrap().1, Credits(90), "what was due stays due");
+}
+
+#[test]
+fn spread_over_failure_domains_is_kept() {
+    let mut net = Net::new(10);
+    for i in 1..=6 {
+        net.device(i, offer(1000, 5, i % 2), BOND).unwrap();
+    }
+    net.act(7, Action::BuyCredits { account: account(7), credits: Credits(1000), max_cost: Amount(u128::MAX) }).unwrap();
+    assert_eq!(net.order(7, order(3, 1), 10).unwrap_err(), "market.short", "two domains cannot hold three slots");
+    net.order(7, order(2, 1), 10).unwrap();
+}
+
+#[test]
+fn the_cheapest_offers_win_and_full_devices_are_passed_over() {
+    let (mut net, devices) = market(4);
+    let a = net.order(5, order(1, 600), 10).unwrap();
+    assert_eq!(net.lease(&a).entry.slots[0].device, devices[0].0);
+    let b = net.order(5, order(1, 600), 10).unwrap();
+    assert_eq!(net.lease(&b).entry.slots[0].device, devices[1].0, "the first has 400 left");
+}
+
+#[test]
+fn a_fault_locks_the_bond_at_once_and_is_distributed_after_the_window() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    let cheat = devices[0];
+    let evidence = vec![encode(&Evidence::Cheated { severity_ppm: 500_000 })];
+    net.epoch(&[(cheat.0, cheat.1, evidence)]);
+    let row = net.get::<Devices>(&cheat.0).unwrap();
+    assert_eq!((row.bond.0, row.locked.0), (BOND.0 / 2, BOND.0 / 2));
+    let burned = net.money().burned.0;
+    for _ in 0..4 {
+        net.next_epoch();
+    }
+    let row = net.get::<Devices>(&cheat.0).unwrap();
+    assert_eq!(row.locked.0, 0);
+    assert_eq!(net.money().burned.0 - burned, BOND.0 / 2 * 6 / 10, "no finder: 60 % burned, 40 % treasury");
+    assert!(net.events.iter().any(|e| matches!(e, Event::BondReleased { device, .. } if *device == cheat.0)));
+}
+
+#[test]
+fn a_loss_moves_the_slot_and_gives_the_rest_of_the_lock_back() {
+    let (mut net, devices) = market(3);
+    net.next_epoch();
+    let lease = net.order(4, order(2, 100), 1000).unwrap();
+    let held: Vec<_> = net.lease(&lease).entry.slots.iter().map(|s| s.device).collect();
+    let loser = *devices.iter().find(|d| d.0 == held[0]).unwrap();
+    let mut work = worked(&devices);
+    for w in &mut work {
+        if w.0 == loser.0 {
+            w.2 = vec![encode(&Evidence::Lost)];
+        }
+    }
+    net.epoch(&work);
+    let slot = &net.lease(&lease).entry.slots[0];
+    assert_ne!(slot.device, loser.0);
+    assert_eq!((slot.lost_by, slot.generation), (Some(loser.0), 1));
+    assert!(net.get::<Devices>(&loser.0).unwrap().locked.0 > 0);
+    for _ in 0..4 {
+        net.next_epoch();
+    }
+    let row = net.get::<Devices>(&loser.0).unwrap();
+    assert_eq!((row.bond.0, row.locked.0), (BOND.0, 0), "nobody rebuilt anything: all of it goes back");
+}
+
+#[test]
+fn a_slot_without_a_spare_waits_and_is_filled_later() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    let lease = net.order(3, order(2, 100), 1000).unwrap();
+    let mut work = worked(&devices);
+    work[0].2 = vec![encode(&Evidence::Lost)];
+    let lost = work[0].0;
+    net.epoch(&work);
+    let vacant = net.lease(&lease).entry.slots.iter().position(|s| s.device == DeviceId::default()).unwrap();
+    let spare = net.device(9, offer(1000, 7, 9), BOND).unwrap();
+    net.next_epoch();
+    net.next_epoch();
+    let slot = &net.lease(&lease).entry.slots[vacant];
+    assert!(slot.device == spare || slot.device == lost, "filled again: {slot:?}");
+    assert_eq!(slot.lost_by, Some(lost), "the loser still pays for the rebuild");
+}
+
+#[test]
+fn a_standing_duty_is_paid_from_the_pool_within_its_budget() {
+    let (mut net, devices) = market(2);
+    net.act(5, Action::FundPool { sector: Toy::ID, amount: Amount(100 * CRN) }).unwrap();
+    net.next_epoch();
+    let work: Vec<_> =
+        devices.iter().map(|(d, n)| (*d, *n, vec![encode(&Evidence::Relayed { units: 3_000_000 * n })])).collect();
+    let settled = net.epoch(&work);
+    // 3 and 6 million credits of 1000 pebbles each: 9 CRN due, 1 CRN budget, shared 1 : 2.
+    assert_eq!(settled.settlement.pool_paid.0, CRN / 3 + CRN * 2 / 3);
+    let sale = encode(&90u64);
+    net.act(3, Action::Buy { sector: Toy::ID, sale: sale.clone(), max_credits: Credits(89) }).unwrap_err();
+    net.act(3, Action::Buy { sector: Toy::ID, sale, max_credits: Credits(90) }).unwrap();
+    assert_eq!(net.money().unsettled, Credits(90));
+    let settled = net.epoch(&[]);
+    assert_eq!(settled.settlement.sales, Credits(90));
+    assert_eq!(net.money().unsettled, Credits(0));
+    let again = net.epoch(&[]);
+    assert_eq!(again.settlement.sales, Credits(0), "a sale is attributed once");
+}
+
+#[test]
+fn a_dispute_in_silence_costs_the_device_and_an_answer_costs_the_accuser() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    assert_eq!(net.act(4, Action::Dispute { device: devices[0].0, lease: None, claim: vec![0] }).unwrap_err(), "toy.claim");
+    let open = |net: &mut Net| {
+        net.act(4, Action::Dispute { device: devices[0].0, lease: None, claim: vec![5] }).unwrap();
+        net.events.iter().rev().find_map(|e| match e { Event::DisputeOpened { dispute, .. } => Some(*dispute), _ => None }).unwrap()
+    };
+    let id = open(&mut net);
+    let wrong = net.duty(devices[0].0, 1, Duty::Defend { dispute: id, answer: vec![4] });
+    assert_eq!(net.one(wrong).unwrap_err(), "dispute.answer");
+    let burned = net.money().burned.0;
+    net.one(net.duty(devices[0].0, 1, Duty::Defend { dispute: id, answer: vec![5] })).unwrap();
+    assert_eq!(net.money().burned.0 - burned, 1000 * 1_000_000, "the accuser's dollar is burned");
+    open(&mut net);
+    for _ in 0..8 {
+        net.block(vec![]);
+    }
+    assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().locked.0, BOND.0 / 5);
+}
+
+#[test]
+fn an_exit_keeps_the_bond_but_only_after_notice_and_window() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    net.act(1, Action::WithdrawBond { device: devices[0].0 }).unwrap_err();
+    net.act(1, Action::Exit { device: devices[0].0 }).unwrap();
+    assert!(matches!(net.get::<Devices>(&devices[0].0).unwrap().state, DeviceState::Exiting { .. }));
+    assert_eq!(net.act(1, Action::WithdrawBond { device: devices[0].0 }).unwrap_err(), "device.held");
+    assert_eq!(net.order(4, order(2, 1), 10).unwrap_err(), "market.short", "an exiting device gets no duties");
+    for _ in 0..5 {
+        net.next_epoch();
+    }
+    let before = net.get::<Accounts>(&account(1)).unwrap().balance.0;
+    let r = net.act(1, Action::WithdrawBond { device: devices[0].0 }).unwrap();
+    assert_eq!(net.get::<Accounts>(&account(1)).unwrap().balance.0, before + BOND.0 - r.fee.0);
+    assert!(net.get::<Devices>(&devices[0].0).is_none());
+}
+
+#[test]
+fn an_epoch_that_nobody_decides_is_void_and_charges_nothing() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    net.order(3, order(2, 1000), 1000).unwrap();
+    let epoch = net.next_epoch();
+    net.seed();
+    net.next_epoch();
+    net.next_epoch();
+    assert_eq!(net.get::<SectorEpochs>(&(epoch, Toy::ID)).unwrap().phase, Phase::Void);
+    assert_eq!(net.money().spent, Credits(0));
+    assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().bond, BOND);
+}
+
+#[test]
+fn a_legal_notice_moves_the_slot_without_a_lock() {
+    let (mut net, devices) = market(3);
+    let lease = net.order(4, order(1, 100), 1000).unwrap();
+    let holder = net.lease(&lease).entry.slots[0].device;
+    let who = devices.iter().find(|d| d.0 == holder).unwrap().1;
+    let notice = |lease| Action::LegalNotice { lease, slot: 0, notice: Hash::default() };
+    assert_eq!(net.act(9, notice(lease)).unwrap_err(), "device.foreign");
+    net.act(who, notice(lease)).unwrap();
+    let slot = &net.lease(&lease).entry.slots[0];
+    assert_ne!(slot.device, holder);
+    assert_eq!(slot.lost_by, Some(holder), "agents rebuild it, nobody pays for it");
+    assert_eq!(net.get::<Devices>(&holder).unwrap().locked.0, 0);
+}
+
+#[test]
+fn a_fence_only_rises() {
+    let (mut net, _) = market(2);
+    let lease = net.order(3, order(1, 1), 10).unwrap();
+    net.act(3, Action::Fence { lease, key: key(77).public(), fence: 2 }).unwrap();
+    assert_eq!(net.act(3, Action::Fence { lease, key: key(78).public(), fence: 2 }).unwrap_err(), "lease.fence");
+    assert_eq!(net.lease(&lease).entry.key, key(77).public());
+}
+
+#[test]
+fn postings_outside_their_phase_are_refused() {
+    let (mut net, devices) = market(1);
+    let epoch = net.next_epoch();
+    let d = devices[0].0;
+    let commit = |net: &Net, e: Epoch| net.duty(d, 1, Duty::Commit { epoch: e, commitment: encode(&1u64) });
+    assert_eq!(net.one(commit(&net, epoch)).unwrap_err(), "commit.phase", "after its seed may be known");
+    net.one(commit(&net, epoch.plus(1))).unwrap();
+    assert_eq!(net.one(commit(&net, epoch.plus(1))).unwrap_err(), "posting.twice");
+    let late = net.duty(d, 1, Duty::Bundle { epoch, hash: Hash::default(), size: 1 });
+    assert_eq!(net.one(late).unwrap_err(), "epoch.unknown", "before the epoch ended");
+    net.next_epoch();
+    for _ in 0..5 {
+        net.block(vec![]);
+    }
+    let late = net.duty(d, 1, Duty::Answers { epoch: epoch.plus(1), digest: Hash::default() });
+    assert_eq!(net.one(late).unwrap_err(), "epoch.phase");
+    let foreign = net.duty(d, 2, Duty::Answers { epoch: epoch.plus(1), digest: Hash::default() });
+    assert_eq!(net.one(foreign).unwrap_err(), "tx.signature");
+}
+
+#[test]
+fn a_settlement_from_other_inputs_is_refused() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    net.order(3, order(2, 100), 1000).unwrap();
+    let work = worked(&devices);
+    let settled = net.epoch(&work);
+    // The next epoch again, but with a record that pays more.
+    let mut forged = settled.settlement.clone();
+    forged.earned = Amount(forged.earned.0 * 2);
+    let salt = Hash::default();
+    let epoch = net.chain().epoch.minus(1);
+    let sealed = seal_vote(&forged.id(), &salt, 0);
+    let vote = net.seat(SeatDuty::Vote { epoch, sector: Toy::ID, sealed });
+    let _ = net.one(vote);
+    let reveal = net.seat(SeatDuty::Reveal { epoch, settlement: Box::new(forged), salt });
+    assert!(net.one(reveal).is_err());
+}
+
+#[test]
+fn ten_thousand_self_dealt_leases_end_with_less_money() {
+    // The same accounts are customer and operator; the arithmetic is per credit, so a few epochs show it.
+    let mut net = Net::new(4);
+    let me = 1;
+    let d = net.device(me, offer(10_000, 1_000_000_000_000, 1), BOND).unwrap();
+    net.act(me, Action::BuyCredits { account: account(me), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) }).unwrap();
+    let wealth = |net: &Net| {
+        let a = net.get::<Accounts>(&account(me)).unwrap();
+        a.balance.0 + net.get::<Devices>(&d).unwrap().bond.0
+    };
+    for _ in 0..20 {
+        net.order(me, order(1, 10), 50_000).unwrap();
+    }
+    let before = wealth(&net);
+    let credits_spent_at = net.money().spent;
+    let settled = net.epoch(&worked(&[(d, me)]));
+    net.one(net.duty(d, me, Duty::Claim(claim_of(&settled, account(me))))).unwrap();
+    let spent = u128::from(net.money().spent.0 - credits_spent_at.0) * 1000;
+    let gained = wealth(&net) - before;
+    assert!(spent > 0 && gained * 100 <= spent * 90, "gained {gained} of {spent} spent");
+}

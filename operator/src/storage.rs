@@ -1,0 +1,210 @@
+//! The storage worker: seats a storage node under the daemon.
+
+use async_trait::async_trait;
+use cairn_client::Client;
+use cairn_ledger::events::Event;
+use cairn_ledger::registry::device_entry;
+use cairn_ledger::tables::{Devices, Leases, Postings};
+use cairn_sector::{DeviceEntry, LeaseEntry, Rules, Seed};
+use cairn_storage_node::repair::Job;
+use cairn_storage_node::{ChainView, Duties, RepairAgent, Store};
+use cairn_storage_rules::Storage;
+use cairn_storage_rules::prove::OperatorTree;
+use cairn_storage_rules::types::{AnswerBody, Commitment, Params};
+use cairn_types::{DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, encode};
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::{Clock, Finding, Level, Worker, WorkerError};
+
+/// How long a lease may be answered from memory.
+const FRESH: Duration = Duration::from_millis(400);
+/// Leases remembered at most.
+const REMEMBERED: usize = 4096;
+
+/// The chain as a storage node sees it, through the client, with a short memory.
+pub struct ChainLeases {
+    client: Client,
+    clock: Clock,
+    network: NetworkId,
+    seen: Mutex<BTreeMap<LeaseId, (Instant, Option<LeaseEntry>)>>,
+}
+
+impl ChainLeases {
+    /// A view of `network`.
+    pub fn new(client: Client, clock: Clock, network: NetworkId) -> Self {
+        Self { client, clock, network, seen: Mutex::default() }
+    }
+
+    fn remembered(&self, id: &LeaseId) -> Option<Option<LeaseEntry>> {
+        let seen = self.seen.lock().ok()?;
+        seen.get(id).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, l)| l.clone())
+    }
+}
+
+#[async_trait]
+impl ChainView for ChainLeases {
+    async fn lease(&self, id: &LeaseId) -> Option<LeaseEntry> {
+        if let Some(known) = self.remembered(id) {
+            return known;
+        }
+        let found = match self.client.get::<Leases>(id).await {
+            Ok(row) => row.filter(|r| r.refunded.is_none()).map(|r| r.entry),
+            // A node that is away for a moment does not end a lease: answer from memory, however old.
+            Err(_) => return self.seen.lock().ok()?.get(id).and_then(|x| x.1.clone()),
+        };
+        if let Ok(mut seen) = self.seen.lock() {
+            if seen.len() >= REMEMBERED {
+                seen.clear();
+            }
+            seen.insert(*id, (Instant::now(), found.clone()));
+        }
+        found
+    }
+
+    async fn device(&self, id: &DeviceId) -> Option<DeviceEntry> {
+        let row = self.client.get::<Devices>(id).await.ok()??;
+        let mut entry = device_entry(id, &row);
+        let posted = self.client.get::<Postings>(&(self.epoch(), *id)).await.ok()?.unwrap_or_default();
+        (entry.commitment, entry.answers) = (posted.commitment, posted.answers);
+        Some(entry)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.clock.now().map(|n| n.epoch).unwrap_or_default()
+    }
+
+    fn network(&self) -> NetworkId {
+        self.network
+    }
+}
+
+/// Seats a storage node under the daemon.
+pub struct StorageWorker {
+    duties: Duties,
+    store: Arc<Store>,
+    chain: Arc<ChainLeases>,
+    device: DeviceId,
+    params: Params,
+    /// The last epoch went without a miss: the judge asks no more than the floor. Unknown counts as doubtful, and
+    /// answering more than was asked does no harm.
+    clean: AtomicBool,
+}
+
+impl StorageWorker {
+    /// A worker over an open node.
+    pub fn new(duties: Duties, store: Arc<Store>, chain: Arc<ChainLeases>, device: DeviceId, params: Params) -> Self {
+        Self { duties, store, chain, device, params, clean: AtomicBool::new(false) }
+    }
+}
+
+fn failed(e: impl ToString) -> WorkerError {
+    WorkerError::new("storage.duty", e, "run `cairn doctor` and look at the disk")
+}
+
+#[async_trait]
+impl Worker for StorageWorker {
+    fn sector(&self) -> SectorId {
+        Storage::ID
+    }
+
+    async fn commitment(&self, epoch: Epoch) -> Result<Option<Vec<u8>>, WorkerError> {
+        // Whoever holds nothing yet says so: silence would count against a device that has slots.
+        let nothing = || OperatorTree::build([]).map(|t| t.commitment()).map_err(failed);
+        let made = self.duties.commitment(epoch).await.map_err(failed)?;
+        Ok(Some(encode(&made.map_or_else(nothing, Ok)?)))
+    }
+
+    async fn answers(&self, epoch: Epoch, seed: Seed) -> Result<Option<Hash>, WorkerError> {
+        // What the chain froze counts, not what we meant to post.
+        let Some(entry) = self.chain.device(&self.device).await else { return Ok(None) };
+        let Some(bytes) = entry.commitment else { return Ok(None) };
+        let on_chain: Commitment = decode(&bytes).map_err(failed)?;
+        let (duties, params) = (self.duties.clone(), self.params.clone());
+        let suspect = !self.clean.load(Ordering::Relaxed);
+        let work = move || duties.answers(epoch, seed, &params, &on_chain, suspect);
+        let made = tokio::task::spawn_blocking(work).await.map_err(failed)?.map_err(failed)?;
+        let clean = made.as_ref().is_none_or(|m| m.0.iter().all(|a| matches!(a.body, AnswerBody::Leaf(_))));
+        self.clean.store(clean, Ordering::Relaxed);
+        Ok(made.map(|m| m.1))
+    }
+
+    async fn bundle(&self, epoch: Epoch) -> Result<Vec<Vec<u8>>, WorkerError> {
+        let duties = self.duties.clone();
+        let made = tokio::task::spawn_blocking(move || duties.bundle_items(epoch)).await.map_err(failed)?;
+        let items: Vec<Vec<u8>> = made.map_err(failed)?.iter().map(encode).collect();
+        if items.is_empty() {
+            self.clean.store(false, Ordering::Relaxed);
+        }
+        Ok(items)
+    }
+
+    async fn settled(&self, epoch: Epoch) {
+        if let Err(error) = self.duties.settled(epoch).await {
+            tracing::warn!(%error, "operator.storage.settled");
+        }
+    }
+
+    async fn tend(&self, _: Epoch) -> Result<(), WorkerError> {
+        Ok(())
+    }
+
+    async fn checks(&self) -> Vec<Finding> {
+        let (slots, free) = (self.store.keys().len(), self.store.free());
+        let clean = self.clean.load(Ordering::Relaxed);
+        let mut out = vec![Finding::new(
+            Level::Good,
+            "storage.space",
+            format!("{slots} lease slots held, {} MiB of the offer free", free >> 20),
+            "",
+        )];
+        if !clean {
+            out.push(Finding::new(
+                Level::Warning,
+                "storage.unproven",
+                "the last epoch was missed or had chunks missing: the next one asks sixteen times as much",
+                "nothing if the daemon just started; otherwise check the disk",
+            ));
+        }
+        out
+    }
+}
+
+/// Follows the chain and does the repairs that fall to this device, until aborted. The first drawn agent acts at once,
+/// the others wait `patience` for each one before them.
+pub async fn repairs(client: Client, agent: RepairAgent, from: Height, patience: Duration) {
+    let mut events = client.events(from);
+    while let Some(next) = events.next().await {
+        let Ok(at) = next else { break };
+        let Event::SlotReassigned { lease, repair: true, .. } = at.event else { continue };
+        let agent = agent.clone();
+        tokio::spawn(async move {
+            for job in agent.jobs(&lease).await {
+                tokio::spawn(repair(agent.clone(), job, patience));
+            }
+        });
+    }
+}
+
+/// Tries a job until it is done or has become somebody else's.
+async fn repair(agent: RepairAgent, job: Job, patience: Duration) {
+    let turns = u32::try_from(job.rank).unwrap_or(u32::MAX);
+    tokio::time::sleep(patience.saturating_mul(turns)).await;
+    for attempt in 1..=TRIES {
+        match agent.run(&job).await {
+            Ok(done) => {
+                tracing::info!(lease = %job.lease, slot = job.slot, rebuilt = done.is_some(), "operator.repair.done");
+                return;
+            }
+            Err(error) => tracing::debug!(lease = %job.lease, slot = job.slot, attempt, %error, "operator.repair.try"),
+        }
+        tokio::time::sleep(patience / 4).await;
+    }
+    tracing::warn!(lease = %job.lease, slot = job.slot, "operator.repair.given_up");
+}
+
+/// Tries of a repair.
+const TRIES: u32 = 40;

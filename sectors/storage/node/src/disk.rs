@@ -1,0 +1,62 @@
+//! The few things that a store asks of a disk, so that tests can let it fail.
+
+mod real;
+mod sim;
+
+pub use real::RealDisk;
+pub use sim::{Fault, SimDisk};
+
+use std::io;
+use std::path::Path;
+
+/// A directory tree. Paths are relative to its root.
+///
+/// A file made by [`Disk::write_new`] has durable content but not a durable name; names become durable by
+/// [`Disk::sync_dir`].
+pub trait Disk: Send + Sync {
+    /// Writes a new file (or replaces one) from the parts and waits until its content is durable.
+    ///
+    /// # Errors
+    /// Full, read-only or failing; the file may exist in part.
+    fn write_new(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()>;
+    /// Gives a file another name, replacing what was there.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory and those above it, durably.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Exactly `len` bytes from `offset`.
+    ///
+    /// # Errors
+    /// Missing, shorter, or unreadable.
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+    /// Bytes of a file.
+    ///
+    /// # Errors
+    /// Missing or unreadable.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Removes a file; one that is not there is fine.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, sorted; none if it does not exist.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// The index database beside the files.
+    ///
+    /// # Errors
+    /// Locked by another process, or damaged.
+    fn open_index(&self) -> Result<redb::Database, redb::DatabaseError>;
+}

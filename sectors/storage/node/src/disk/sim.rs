@@ -1,0 +1,252 @@
+//! A disk in memory that fails on demand and forgets what was not synced when the power goes.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Disk;
+
+/// What a [`SimDisk`] does wrong from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Writes find no room.
+    Full,
+    /// Writes leave half of a file and fail.
+    ShortWrite,
+    /// Reads and writes fail.
+    Broken,
+    /// Writes are refused.
+    ReadOnly,
+}
+
+#[derive(Default)]
+struct State {
+    /// What a running system sees.
+    names: BTreeMap<PathBuf, Arc<Vec<u8>>>,
+    /// What is there after a crash.
+    durable: BTreeMap<PathBuf, Arc<Vec<u8>>>,
+    index: Vec<u8>,
+    index_durable: Vec<u8>,
+    fault: Fault,
+    /// Syncs until the power goes; `None` = never.
+    power: Option<u64>,
+}
+
+/// The disk: share it by cloning.
+#[derive(Clone, Default)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+fn fail(kind: ErrorKind) -> io::Error {
+    io::Error::new(kind, "simulated")
+}
+
+impl State {
+    fn writable(&self) -> io::Result<()> {
+        match self.fault {
+            _ if self.power == Some(0) => Err(fail(ErrorKind::Other)),
+            Fault::Full => Err(fail(ErrorKind::StorageFull)),
+            Fault::ReadOnly => Err(fail(ErrorKind::ReadOnlyFilesystem)),
+            Fault::Broken => Err(fail(ErrorKind::Other)),
+            Fault::None | Fault::ShortWrite => Ok(()),
+        }
+    }
+    fn readable(&self) -> io::Result<()> {
+        let dead = self.fault == Fault::Broken || self.power == Some(0);
+        if dead { Err(fail(ErrorKind::Other)) } else { Ok(()) }
+    }
+    /// One sync; the power may go just before it.
+    fn sync(&mut self) -> io::Result<()> {
+        self.writable()?;
+        if let Some(left) = &mut self.power {
+            *left -= 1;
+            if *left == 0 {
+                return Err(fail(ErrorKind::Other));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SimDisk {
+    /// An empty disk without faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Sets the fault.
+    pub fn set_fault(&self, fault: Fault) {
+        self.state().fault = fault;
+    }
+    /// The power goes just before the n-th sync from now (n >= 1); everything fails from then on.
+    pub fn power_off_at(&self, n: u64) {
+        self.state().power = Some(n.max(1));
+    }
+    /// Another disk with what is there after a crash now.
+    #[must_use]
+    pub fn after_crash(&self) -> Self {
+        let s = self.state();
+        let (names, index) = (s.durable.clone(), s.index_durable.clone());
+        let state = State {
+            durable: names.clone(),
+            names,
+            index: index.clone(),
+            index_durable: index,
+            ..State::default()
+        };
+        Self(Arc::new(Mutex::new(state)))
+    }
+    /// Flips a bit in every file whose path holds `part`; returns how many.
+    pub fn rot(&self, part: &str) -> usize {
+        let mut s = self.state();
+        let mut hit = 0;
+        for (path, bytes) in &mut s.names {
+            if let (true, Some(byte)) =
+                (path.to_string_lossy().contains(part), Arc::make_mut(bytes).first_mut())
+            {
+                *byte ^= 1;
+                hit += 1;
+            }
+        }
+        hit
+    }
+    /// Loses every file whose path holds `part`; returns how many.
+    pub fn lose(&self, part: &str) -> usize {
+        let mut s = self.state();
+        let before = s.names.len();
+        s.names.retain(|p, _| !p.to_string_lossy().contains(part));
+        before - s.names.len()
+    }
+    /// Files on the disk.
+    pub fn files(&self) -> Vec<String> {
+        self.state().names.keys().map(|p| p.to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Disk for SimDisk {
+    fn write_new(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+        let mut s = self.state();
+        s.writable()?;
+        let mut bytes = parts.concat();
+        if s.fault == Fault::ShortWrite {
+            bytes.truncate(bytes.len() / 2);
+            s.names.insert(path.into(), Arc::new(bytes));
+            return Err(fail(ErrorKind::WriteZero));
+        }
+        s.names.insert(path.into(), Arc::new(bytes));
+        s.sync()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut s = self.state();
+        s.writable()?;
+        let file = s.names.remove(from).ok_or_else(|| fail(ErrorKind::NotFound))?;
+        s.names.insert(to.into(), file);
+        Ok(())
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut s = self.state();
+        s.sync()?;
+        let s = &mut *s;
+        s.durable.retain(|p, _| p.parent() != Some(path));
+        for (p, file) in s.names.iter().filter(|(p, _)| p.parent() == Some(path)) {
+            s.durable.insert(p.clone(), file.clone());
+        }
+        Ok(())
+    }
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        self.state().writable()
+    }
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let s = self.state();
+        s.readable()?;
+        let file = s.names.get(path).ok_or_else(|| fail(ErrorKind::NotFound))?;
+        let start = usize::try_from(offset).map_err(|_| fail(ErrorKind::UnexpectedEof))?;
+        let bytes = start.checked_add(len).and_then(|end| file.get(start..end));
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| fail(ErrorKind::UnexpectedEof))
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let s = self.state();
+        s.readable()?;
+        let file = s.names.get(path).ok_or_else(|| fail(ErrorKind::NotFound))?;
+        u64::try_from(file.len()).map_err(|_| fail(ErrorKind::Other))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut s = self.state();
+        s.writable()?;
+        s.names.remove(path);
+        Ok(())
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let s = self.state();
+        s.readable()?;
+        let mut names: Vec<String> = s
+            .names
+            .keys()
+            .filter_map(|p| p.strip_prefix(path).ok()?.components().next())
+            .map(|c| c.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+    fn open_index(&self) -> Result<redb::Database, redb::DatabaseError> {
+        redb::Database::builder().create_with_backend(Index(self.0.clone()))
+    }
+}
+
+/// The index database on the simulated disk.
+struct Index(Arc<Mutex<State>>);
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Index(simulated)")
+    }
+}
+
+impl Index {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn span(offset: u64, len: usize) -> io::Result<std::ops::Range<usize>> {
+    let start = usize::try_from(offset).map_err(|_| fail(ErrorKind::InvalidInput))?;
+    Ok(start..start.checked_add(len).ok_or_else(|| fail(ErrorKind::InvalidInput))?)
+}
+
+impl redb::StorageBackend for Index {
+    fn len(&self) -> io::Result<u64> {
+        u64::try_from(self.state().index.len()).map_err(|_| fail(ErrorKind::Other))
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let s = self.state();
+        s.readable()?;
+        let bytes = s.index.get(span(offset, out.len())?).ok_or_else(|| fail(ErrorKind::UnexpectedEof))?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut s = self.state();
+        s.writable()?;
+        let len = usize::try_from(len).map_err(|_| fail(ErrorKind::InvalidInput))?;
+        s.index.resize(len, 0);
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut s = self.state();
+        s.sync()?;
+        s.index_durable = s.index.clone();
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut s = self.state();
+        s.writable()?;
+        let out = s.index.get_mut(span(offset, data.len())?).ok_or_else(|| fail(ErrorKind::UnexpectedEof))?;
+        out.copy_from_slice(data);
+        Ok(())
+    }
+}
