@@ -234,10 +234,19 @@ impl Gateway {
     /// # Errors
     /// A newer gateway took over.
     pub async fn heal(&self) -> Result<usize, GatewayError> {
-        let learned = self.volume.heal().await?;
-        let healed = learned.iter().filter(|m| matches!(m, Mutation::SetRoot { root: Some(_), .. })).count();
-        for mutation in learned {
-            self.change(mutation).await?;
+        let mut healed = 0;
+        for _ in 0..2 {
+            let learned = self.volume.heal().await?;
+            let lost = learned.iter().any(|m| matches!(m, Mutation::SetRoot { root: None, .. }));
+            healed += learned.iter().filter(|m| matches!(m, Mutation::SetRoot { root: Some(_), .. })).count();
+            for mutation in learned {
+                self.change(mutation).await?;
+            }
+            if !lost {
+                break;
+            }
+            // What was lost leaves the slots' lists, and is rebuilt in the second pass.
+            self.flush_revisions().await?;
         }
         Ok(healed)
     }

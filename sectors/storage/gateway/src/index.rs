@@ -311,7 +311,7 @@ impl Index {
     pub fn snapshot(&self) -> Vec<Mutation> {
         let mut out: Vec<Mutation> =
             self.access.iter().map(|(id, s)| Mutation::PutAccessKey { id: id.clone(), secret: s.clone() }).collect();
-        out.extend(self.segments.values().map(|s| stored(s)));
+        out.extend(self.segments.values().map(stored));
         for (name, bucket) in &self.buckets {
             out.push(Mutation::CreateBucket { name: name.clone(), created: bucket.created });
             for (key, object) in &bucket.objects {

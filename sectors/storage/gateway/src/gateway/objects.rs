@@ -28,6 +28,9 @@ pub const MAX_OBJECT: u64 = 5 << 40;
 /// Plaintext read at once: 4 MiB.
 const WINDOW: u64 = 4 << 20;
 
+/// A read of one segment.
+type Window = (Arc<SegmentMeta>, Range<u64>);
+
 /// What is put besides the body.
 pub struct Put {
     /// Bucket.
@@ -228,7 +231,7 @@ impl Gateway {
         &self,
         placement: &Placement,
         range: &Range<u64>,
-    ) -> Result<Vec<(Arc<SegmentMeta>, Range<u64>)>, GatewayError> {
+    ) -> Result<Vec<Window>, GatewayError> {
         let index = self.index();
         let (mut at, mut out) = (0u64, Vec::new());
         for run in placement.runs() {
@@ -248,7 +251,7 @@ impl Gateway {
 }
 
 /// Windows that end at stripes, so that no cell is fetched twice.
-fn cut(meta: &Arc<SegmentMeta>, range: Range<u64>, out: &mut Vec<(Arc<SegmentMeta>, Range<u64>)>) {
+fn cut(meta: &Arc<SegmentMeta>, range: Range<u64>, out: &mut Vec<Window>) {
     let record = u64::try_from(cairn_storage_codec::stream::RECORD_PLAIN).unwrap_or(u64::MAX);
     let stripe = record.saturating_mul(meta.profile().k().into()).max(1);
     let window = stripe.saturating_mul((WINDOW / stripe).max(1));

@@ -97,7 +97,7 @@ impl ChainPort for MemoryChain {
             key,
             order: encode(order),
             slots: self.devices.iter().take(n).map(slot).collect(),
-            reserve: Units::default(),
+            reserve: Units([order.chunks_per_slot, 0, 0, 0]),
             helpers: Vec::new(),
             deposited: escrow,
             opened: self.now(),

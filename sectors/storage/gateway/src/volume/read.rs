@@ -99,7 +99,8 @@ impl Volume {
             let hull = hulls.entry(piece.fragment).or_insert(cell..end);
             *hull = hull.start.min(cell)..hull.end.max(end);
         }
-        let all = hulls.values().fold(u64::MAX..0, |a, h| a.start.min(h.start)..a.end.max(h.end));
+        let start = hulls.values().map(|h| h.start).min().unwrap_or(0);
+        let all = start..hulls.values().map(|h| h.end).max().unwrap_or(start);
         let mut fetched = Fetched::default();
         self.fetch_all(meta, seats, hulls.into_iter().collect(), &mut fetched).await;
         if fetched.gone() == 0 {

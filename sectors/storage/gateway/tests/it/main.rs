@@ -2,5 +2,6 @@
 
 mod faults;
 mod objects;
+mod real_nodes;
 mod recovery;
 mod support;
