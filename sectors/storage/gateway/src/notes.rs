@@ -24,7 +24,8 @@ impl Gateway {
             let mut note = Note::default();
             for helper in &entry.helpers {
                 let endpoint = self.chain().endpoint(helper).await?;
-                let seat = Seat { pen: lease.pen().clone(), slot: 0, generation: 0, device: *helper, endpoint };
+                let seat =
+                    Seat { pen: lease.pen().clone(), slot: 0, generation: 0, device: *helper, endpoint };
                 if let Err(e) = self.add_box(&mut note, &lease, &seat).await {
                     tracing::warn!(helper = ?helper, error = %e, "a helper got no note");
                 }
@@ -43,7 +44,8 @@ impl Gateway {
         let hello = hello.unwrap_or(Err(ShardError::Unreachable))?;
         let secret = self.note_secret(lease, helper.device, self.index_pen());
         let random = salt().map_err(|e| ShardError::Refused(e.to_string()))?;
-        note.add(helper.device, &hello.box_key, &secret, &random).map_err(|e| ShardError::Refused(e.to_string()))
+        note.add(helper.device, &hello.box_key, &secret, &random)
+            .map_err(|e| ShardError::Refused(e.to_string()))
     }
 
     fn note_secret(&self, lease: &Lease, helper: DeviceId, index: &Pen) -> NoteSecret {

@@ -5,7 +5,9 @@ use crate::ports::{ChainPort, Seat};
 use bytes::Bytes;
 use cairn_net::{NetError, Transport};
 use cairn_storage_codec::SegmentId;
-use cairn_storage_codec::wire::{self, Body, Head, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed};
+use cairn_storage_codec::wire::{
+    self, Body, Head, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed,
+};
 use cairn_storage_rules::types::{CoSigned, Fragment, SignedReceipt, Signer};
 use cairn_types::{Epoch, Hash, NetworkId};
 use std::sync::Arc;
@@ -142,7 +144,13 @@ impl Operators {
     ///
     /// # Errors
     /// [`ShardError`].
-    pub async fn get(&self, at: &Seat, segment: SegmentId, offset: u64, len: u64) -> Result<Bytes, ShardError> {
+    pub async fn get(
+        &self,
+        at: &Seat,
+        segment: SegmentId,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes, ShardError> {
         let mut out = Vec::new();
         let end = offset.saturating_add(len);
         let mut from = offset;

@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// A body as it arrives.
-pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
+pub type BodyStream =
+    Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
 
 /// Segments of one upload that may be on their way at once.
 const IN_FLIGHT: usize = 4;
@@ -227,18 +228,15 @@ impl Gateway {
     }
 
     /// A range cut into reads of single segments.
-    fn windows(
-        &self,
-        placement: &Placement,
-        range: &Range<u64>,
-    ) -> Result<Vec<Window>, GatewayError> {
+    fn windows(&self, placement: &Placement, range: &Range<u64>) -> Result<Vec<Window>, GatewayError> {
         let index = self.index();
         let (mut at, mut out) = (0u64, Vec::new());
         for run in placement.runs() {
             let end = at.saturating_add(run.len.into());
             let (from, to) = (range.start.max(at), range.end.min(end));
             if from < to {
-                let lost = || GatewayError::Log("an object names a segment that the index does not have".into());
+                let lost =
+                    || GatewayError::Log("an object names a segment that the index does not have".into());
                 let meta = Arc::clone(&index.segment(&run.segment).ok_or_else(lost)?.meta);
                 let start = u64::from(run.offset).saturating_add(from - at);
                 let stop = u64::from(run.offset).saturating_add(to - at);

@@ -304,7 +304,11 @@ async fn read_log(
             let best = Chain { closed, ..best };
             recovery.entries = best.entries.len();
             // Writing on would replace a log that another key can still read.
-            return if best.entries.is_empty() && best.closed { Err(GatewayError::WrongKey) } else { Ok(best) };
+            return if best.entries.is_empty() && best.closed {
+                Err(GatewayError::WrongKey)
+            } else {
+                Ok(best)
+            };
         }
         if tokio::time::Instant::now() >= until {
             return Err(GatewayError::TooFewReplicas { have, need });

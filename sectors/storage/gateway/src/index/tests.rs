@@ -72,22 +72,33 @@ fn record_formats_are_frozen() {
         Mutation::DeleteObject { bucket: "b".into(), key: "k".into() },
         Mutation::CreateUpload { id: [1; 16], upload },
         Mutation::PutPart { id: [1; 16], number: 3, part },
-        Mutation::CompleteUpload { id: [1; 16], parts: vec![(3, [1; 16])], modified: 9, checksums: Vec::new() },
+        Mutation::CompleteUpload {
+            id: [1; 16],
+            parts: vec![(3, [1; 16])],
+            modified: 9,
+            checksums: Vec::new(),
+        },
         Mutation::AbortUpload { id: [1; 16] },
         Mutation::PutAccessKey { id: "a".into(), secret: "s".into() },
         Mutation::DeleteAccessKey { id: "a".into() },
     ]);
     let bytes = encode(&all);
-    assert_eq!(hex::encode(blake3::hash(&bytes).as_bytes()), "9d2bc5095369eac396e692c70f9355c6c1bd47cfbd75c04b4bb33772a85abcb6");
+    assert_eq!(
+        hex::encode(blake3::hash(&bytes).as_bytes()),
+        "9d2bc5095369eac396e692c70f9355c6c1bd47cfbd75c04b4bb33772a85abcb6"
+    );
     assert_eq!(cairn_types::decode::<Body>(&bytes).unwrap(), all);
     let piece = Body::Snapshot { piece: 1, pieces: 2, bytes: vec![5, 6] };
     assert_eq!(hex::encode(encode(&piece)), "010100000002000000020000000506");
-    assert_eq!(hex::encode(encode(&put("k", object(1, 10)))), concat!(
+    assert_eq!(
+        hex::encode(encode(&put("k", object(1, 10)))),
+        concat!(
             "040100000062010000006b0a000000000000000303030303030303030303030303030300000000070000000000000001",
             "0000000c000000636f6e74656e742d747970650a000000746578742f706c61696e01000000040000006f76656e050000",
             "0073746f6e650100000000080000004141414141413d3d00000000000101000000010101010101010101010101010101",
             "0101010101010101010101010101010101040000000a000000",
-        ));
+        )
+    );
 }
 
 #[test]

@@ -65,8 +65,7 @@ impl Writer {
     /// The codec refuses.
     pub fn push(&mut self, plain: &[u8]) -> Result<(), GatewayError> {
         let fragments = &mut self.fragments;
-        let mut sink =
-            |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].extend_from_slice(cell);
+        let mut sink = |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].extend_from_slice(cell);
         self.sealer.push(plain, &mut sink)?;
         self.len = self.len.saturating_add(u64::try_from(plain.len()).unwrap_or(u64::MAX));
         Ok(())
@@ -123,7 +122,8 @@ impl Volume {
         let (profile, seats) = (lease.profile(), lease.seats());
         let room = expected.min(segment_plain(profile));
         let fragment = erasure::fragment_len(profile, stream::cipher_len(room).unwrap_or(room));
-        let kib = fragment.saturating_mul(profile.n().into()).div_ceil(1024).clamp(1, self.limits.memory >> 10);
+        let kib =
+            fragment.saturating_mul(profile.n().into()).div_ceil(1024).clamp(1, self.limits.memory >> 10);
         let permits = u32::try_from(kib).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await;
         let permit = permit.map_err(|_| GatewayError::Busy)?;

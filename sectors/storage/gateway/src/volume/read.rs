@@ -45,7 +45,11 @@ impl Volume {
     ///
     /// # Errors
     /// Fewer than k slots answer rightly; known within about three times the limit of a slot.
-    pub async fn read(self: &Arc<Self>, meta: &Arc<SegmentMeta>, range: Range<u64>) -> Result<Vec<u8>, GatewayError> {
+    pub async fn read(
+        self: &Arc<Self>,
+        meta: &Arc<SegmentMeta>,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, GatewayError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
@@ -165,7 +169,8 @@ impl Volume {
                 other => other,
             }
         };
-        let done = tokio::time::timeout(self.limits.get, attempt).await.unwrap_or(Err(ShardError::Unreachable));
+        let done =
+            tokio::time::timeout(self.limits.get, attempt).await.unwrap_or(Err(ShardError::Unreachable));
         match &done {
             Ok(_) => {
                 self.mark(seat, true);

@@ -23,7 +23,9 @@ async fn a_range_is_exactly_these_bytes() {
     let (_world, g) = started(16).await;
     let data = bytes(17_500_000, 3);
     put(&g, "big", &data).await.unwrap();
-    for range in [0..1, 65_519..65_521, 262_079..262_081, 4_193_279..4_193_281, 16_773_119..16_773_121, 0..17_500_000] {
+    for range in
+        [0..1, 65_519..65_521, 262_079..262_081, 4_193_279..4_193_281, 16_773_119..16_773_121, 0..17_500_000]
+    {
         let want = &data[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
         assert!(get_range(&g, "big", range.clone()).await.unwrap() == want, "{range:?}");
     }
@@ -117,7 +119,8 @@ async fn of_complete_and_abort_exactly_one_wins() {
     for _ in 0..8 {
         let id = g.create_upload(upload()).await.unwrap();
         let done = g.put_part(part(id, 1), body(b"abc"), |_| Ok(())).await.unwrap();
-        let complete = g.complete_upload(("b", "k", id), vec![(1, done.md5)], Vec::new(), Condition::default(), 2);
+        let complete =
+            g.complete_upload(("b", "k", id), vec![(1, done.md5)], Vec::new(), Condition::default(), 2);
         let (completed, aborted) = tokio::join!(complete, g.abort_upload("b", "k", id));
         assert_ne!(completed.is_ok(), aborted.is_ok());
         assert_eq!(get(&g, "k").await.is_ok(), completed.is_ok());
