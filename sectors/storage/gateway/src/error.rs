@@ -81,7 +81,9 @@ pub enum GatewayError {
         need: u16,
     },
     /// The write was sent and not confirmed in time.
-    #[error("storage.unconfirmed: too few operators confirmed the write in time; it may still take effect, repeat it")]
+    #[error(
+        "storage.unconfirmed: too few operators confirmed the write in time; it may still take effect, repeat it"
+    )]
     Unconfirmed,
     /// More bytes than allowed.
     #[error("the body exceeds {0} bytes; use a multipart upload or smaller objects")]
@@ -112,8 +114,13 @@ pub enum GatewayError {
         /// Replicas needed.
         need: u16,
     },
+    /// There is a log, sealed under another key.
+    #[error("storage.key: the index log does not open under this key; check the recovery phrase")]
+    WrongKey,
     /// Nothing to recover.
-    #[error("storage.recover: this key has no lease on the chain; check the recovery phrase or create the storage")]
+    #[error(
+        "storage.recover: this key has no lease on the chain; check the recovery phrase or create the storage"
+    )]
     NothingToRecover,
     /// Encoding refused; a bug.
     #[error("storage.codec: {0}")]

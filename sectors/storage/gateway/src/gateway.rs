@@ -12,8 +12,9 @@ use crate::commit::{Commit, Uploaded};
 use crate::error::GatewayError;
 use crate::index::{Condition, Index};
 use crate::log::LogTiming;
+use crate::operators::Operators;
 use crate::packer::ToPack;
-use crate::ports::ChainPort;
+use crate::ports::{ChainPort, Pen};
 use crate::record::Mutation;
 use crate::volume::{Flushed, Volume, VolumeLimits, read};
 use cairn_storage_codec::StorageKeys;
@@ -87,6 +88,8 @@ impl Config {
 /// A running gateway. Share it as `Arc<Gateway>`.
 pub struct Gateway {
     chain: Arc<dyn ChainPort>,
+    operators: Arc<Operators>,
+    index_pen: Pen,
     keys: StorageKeys,
     config: Config,
     index: Arc<RwLock<Index>>,
@@ -119,6 +122,19 @@ impl Gateway {
     /// The segments.
     pub const fn volume(&self) -> &Arc<Volume> {
         &self.volume
+    }
+
+    pub(crate) fn chain(&self) -> &dyn ChainPort {
+        &*self.chain
+    }
+    pub(crate) fn operators(&self) -> &Operators {
+        &self.operators
+    }
+    pub(crate) const fn index_pen(&self) -> &Pen {
+        &self.index_pen
+    }
+    pub(crate) const fn limits(&self) -> &VolumeLimits {
+        &self.config.volume
     }
 
     /// How it is doing.
@@ -218,10 +234,19 @@ impl Gateway {
     /// # Errors
     /// A newer gateway took over.
     pub async fn heal(&self) -> Result<usize, GatewayError> {
-        let learned = self.volume.heal().await?;
-        let healed = learned.iter().filter(|m| matches!(m, Mutation::SetRoot { root: Some(_), .. })).count();
-        for mutation in learned {
-            self.change(mutation).await?;
+        let mut healed = 0;
+        for _ in 0..2 {
+            let learned = self.volume.heal().await?;
+            let lost = learned.iter().any(|m| matches!(m, Mutation::SetRoot { root: None, .. }));
+            healed += learned.iter().filter(|m| matches!(m, Mutation::SetRoot { root: Some(_), .. })).count();
+            for mutation in learned {
+                self.change(mutation).await?;
+            }
+            if !lost {
+                break;
+            }
+            // What was lost leaves the slots' lists, and is rebuilt in the second pass.
+            self.flush_revisions().await?;
         }
         Ok(healed)
     }
@@ -233,6 +258,7 @@ impl Gateway {
     /// A newer gateway took over, or the chain does not answer.
     pub async fn upkeep(&self) -> Result<(), GatewayError> {
         self.volume.refresh().await?;
+        self.publish_notes().await?;
         self.heal().await?;
         self.flush_revisions().await?;
         self.flush_receipts().await;

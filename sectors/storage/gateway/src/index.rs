@@ -206,7 +206,9 @@ impl Index {
 
     /// Applies a mutation. One that [`Self::check`] refuses has no effect.
     pub fn apply(&mut self, mutation: Mutation) {
-        if !matches!(mutation, Mutation::AddSegment(_)) && self.check(&mutation, &Condition::default()).is_err() {
+        if !matches!(mutation, Mutation::AddSegment(_))
+            && self.check(&mutation, &Condition::default()).is_err()
+        {
             return;
         }
         match mutation {
@@ -309,9 +311,12 @@ impl Index {
 
     /// Mutations that rebuild this index on an empty one.
     pub fn snapshot(&self) -> Vec<Mutation> {
-        let mut out: Vec<Mutation> =
-            self.access.iter().map(|(id, s)| Mutation::PutAccessKey { id: id.clone(), secret: s.clone() }).collect();
-        out.extend(self.segments.values().map(|s| stored(s)));
+        let mut out: Vec<Mutation> = self
+            .access
+            .iter()
+            .map(|(id, s)| Mutation::PutAccessKey { id: id.clone(), secret: s.clone() })
+            .collect();
+        out.extend(self.segments.values().map(stored));
         for (name, bucket) in &self.buckets {
             out.push(Mutation::CreateBucket { name: name.clone(), created: bucket.created });
             for (key, object) in &bucket.objects {

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod index;
 pub mod log;
 pub mod memory;
+mod notes;
 pub mod operators;
 pub mod packer;
 pub mod ports;

@@ -11,11 +11,11 @@ use crate::operators::Operators;
 use crate::ports::Seat;
 use crate::record::{Body, Private};
 use crate::seal;
-use catch_up::Source;
 use cairn_storage_codec::StorageKeys;
 use cairn_storage_codec::keys::IndexKey;
 use cairn_storage_codec::wire::{LogEntry, MAX_LOG_BATCH, RepairPart, entry_hash, seal_part};
 use cairn_types::{Hash, encode};
+use catch_up::Source;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub struct Chain {
     pub bodies: Vec<Body>,
     /// Fence of the last one.
     pub fence: u64,
+    /// There was an entry that does not open or does not fit.
+    pub closed: bool,
 }
 
 impl Chain {
@@ -70,8 +72,7 @@ impl Chain {
     /// says what was before it.
     fn push(&mut self, key: &IndexKey, seq: u64, entry: LogEntry) -> bool {
         let Ok(private) = seal::open(key, seq, &entry.private) else { return false };
-        let follows =
-            |last: &Placed| last.seq.checked_add(1) == Some(seq) && last.hash == private.prev;
+        let follows = |last: &Placed| last.seq.checked_add(1) == Some(seq) && last.hash == private.prev;
         if !self.entries.last().is_none_or(follows) || private.fence < self.fence {
             return false;
         }
@@ -104,6 +105,7 @@ pub async fn read_replica(operators: &Operators, key: &IndexKey, seat: &Seat) ->
         from = page.seq;
         for entry in page.entries {
             if !chain.push(key, from, entry) {
+                chain.closed = true;
                 return Ok(chain);
             }
             from = from.saturating_add(1);
@@ -183,7 +185,8 @@ impl Log {
     pub fn set_seats(&mut self, seats: Vec<Seat>) {
         let old = std::mem::take(&mut self.replicas);
         let replica = |seat: Seat| {
-            let same = old.iter().find(|r| (r.seat.device, r.seat.generation) == (seat.device, seat.generation));
+            let same =
+                old.iter().find(|r| (r.seat.device, r.seat.generation) == (seat.device, seat.generation));
             let (synced, late) = same.map_or((false, false), |r| (r.synced, r.late));
             Replica { seat, synced, late }
         };
@@ -206,7 +209,12 @@ impl Log {
     }
 
     /// Seals the next entry; nothing is sent yet.
-    fn seal(&mut self, body: Body, tables: &[RepairPart], checkpoint: Option<u64>) -> Result<(), GatewayError> {
+    fn seal(
+        &mut self,
+        body: Body,
+        tables: &[RepairPart],
+        checkpoint: Option<u64>,
+    ) -> Result<(), GatewayError> {
         let (seq, prev) = (self.next, self.head);
         let repair = tables.iter().map(|t| seal_part(&self.keys.repair.lease(&t.lease), seq, t));
         let repair = repair.collect::<Result<Vec<_>, _>>()?;
@@ -271,7 +279,9 @@ impl Log {
             acks += u16::from(ok);
             match result {
                 Some(Err(ShardError::Fenced)) => return Err(GatewayError::Fenced),
-                Some(Err(e)) => tracing::debug!(slot = replica.seat.slot, error = %e, "a log replica did not follow"),
+                Some(Err(e)) => {
+                    tracing::debug!(slot = replica.seat.slot, error = %e, "a log replica did not follow")
+                }
                 _ => {}
             }
         }

@@ -6,9 +6,9 @@ mod node;
 pub use chain::MemoryChain;
 pub use node::MemoryNode;
 
+use crate::error::GatewayError;
 use crate::gateway::{Config, Gateway, Started, Terms};
 use crate::ports::ChainPort;
-use crate::error::GatewayError;
 use cairn_crypto::keys::PublicKey;
 use cairn_net::{Faults, Local, Transport};
 use cairn_types::{Credits, Rate};

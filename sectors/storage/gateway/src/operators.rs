@@ -5,7 +5,9 @@ use crate::ports::{ChainPort, Seat};
 use bytes::Bytes;
 use cairn_net::{NetError, Transport};
 use cairn_storage_codec::SegmentId;
-use cairn_storage_codec::wire::{self, Body, Head, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed};
+use cairn_storage_codec::wire::{
+    self, Body, Head, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed,
+};
 use cairn_storage_rules::types::{CoSigned, Fragment, SignedReceipt, Signer};
 use cairn_types::{Epoch, Hash, NetworkId};
 use std::sync::Arc;
@@ -84,7 +86,15 @@ impl Operators {
     }
 
     async fn exchange(&self, at: &Seat, message: Vec<u8>) -> Result<Reply, wire::WireError> {
-        let answer = self.transport.call(&at.endpoint, Bytes::from(message)).await;
+        let message = Bytes::from(message);
+        let mut answer = self.transport.call(&at.endpoint, message.clone()).await;
+        // Every request may be repeated; a peer that is down is not asked again.
+        for _ in 0..REPEAT {
+            if !matches!(answer, Err(NetError::Lost(_))) {
+                break;
+            }
+            answer = self.transport.call(&at.endpoint, message.clone()).await;
+        }
         let lost = |e: NetError| wire::WireError::new(LOST, e.to_string(), "ask again");
         let bad = |e: cairn_types::DecodeError| wire::WireError::new(LOST, e.to_string(), "ask again");
         wire::decode_reply(&answer.map_err(lost)?).map_err(bad)?
@@ -134,7 +144,13 @@ impl Operators {
     ///
     /// # Errors
     /// [`ShardError`].
-    pub async fn get(&self, at: &Seat, segment: SegmentId, offset: u64, len: u64) -> Result<Bytes, ShardError> {
+    pub async fn get(
+        &self,
+        at: &Seat,
+        segment: SegmentId,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes, ShardError> {
         let mut out = Vec::new();
         let end = offset.saturating_add(len);
         let mut from = offset;
@@ -275,6 +291,8 @@ impl Operators {
     }
 }
 
+/// How often an exchange that was lost on the way is repeated.
+const REPEAT: usize = 2;
 /// Local code for "no answer"; never on the wire.
 const LOST: &str = "local.lost";
 

@@ -22,12 +22,7 @@ const SALT: usize = 32;
 ///
 /// # Errors
 /// Never for bounded lengths.
-pub fn seal(
-    key: &IndexKey,
-    salt: &[u8; SALT],
-    seq: u64,
-    private: &Private,
-) -> Result<Vec<u8>, GatewayError> {
+pub fn seal(key: &IndexKey, salt: &[u8; SALT], seq: u64, private: &Private) -> Result<Vec<u8>, GatewayError> {
     let mut bytes = encode(private);
     cipher(key, salt)?
         .seal_in_place_append_tag(nonce(), Aad::from(encode(&seq)), &mut bytes)
@@ -91,7 +86,10 @@ mod tests {
         assert_eq!(open(&key, 5, &sealed).unwrap(), private);
         assert!(open(&key, 6, &sealed).is_err());
         assert!(open(&IndexKey::from_bytes([8; 32]), 5, &sealed).is_err());
-        assert_eq!(hex::encode(&sealed[32..]), "FIXTURE");
+        assert_eq!(
+            hex::encode(&sealed[32..]),
+            "04f98cb5a9a660bb87ab759a6b2d648fb56a0bfb4ffcc30300312b77eacda030bc4c0f7ae5863c5756135e4739558d242454559331bd76dd4a46fc1de8063803e67630b75dc3bb4d1e"
+        );
     }
 
     #[test]

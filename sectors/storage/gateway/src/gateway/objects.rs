@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// A body as it arrives.
-pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
+pub type BodyStream =
+    Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
 
 /// Segments of one upload that may be on their way at once.
 const IN_FLIGHT: usize = 4;
@@ -27,6 +28,9 @@ const IN_FLIGHT: usize = 4;
 pub const MAX_OBJECT: u64 = 5 << 40;
 /// Plaintext read at once: 4 MiB.
 const WINDOW: u64 = 4 << 20;
+
+/// A read of one segment.
+type Window = (Arc<SegmentMeta>, Range<u64>);
 
 /// What is put besides the body.
 pub struct Put {
@@ -224,18 +228,15 @@ impl Gateway {
     }
 
     /// A range cut into reads of single segments.
-    fn windows(
-        &self,
-        placement: &Placement,
-        range: &Range<u64>,
-    ) -> Result<Vec<(Arc<SegmentMeta>, Range<u64>)>, GatewayError> {
+    fn windows(&self, placement: &Placement, range: &Range<u64>) -> Result<Vec<Window>, GatewayError> {
         let index = self.index();
         let (mut at, mut out) = (0u64, Vec::new());
         for run in placement.runs() {
             let end = at.saturating_add(run.len.into());
             let (from, to) = (range.start.max(at), range.end.min(end));
             if from < to {
-                let lost = || GatewayError::Log("an object names a segment that the index does not have".into());
+                let lost =
+                    || GatewayError::Log("an object names a segment that the index does not have".into());
                 let meta = Arc::clone(&index.segment(&run.segment).ok_or_else(lost)?.meta);
                 let start = u64::from(run.offset).saturating_add(from - at);
                 let stop = u64::from(run.offset).saturating_add(to - at);
@@ -248,7 +249,7 @@ impl Gateway {
 }
 
 /// Windows that end at stripes, so that no cell is fetched twice.
-fn cut(meta: &Arc<SegmentMeta>, range: Range<u64>, out: &mut Vec<(Arc<SegmentMeta>, Range<u64>)>) {
+fn cut(meta: &Arc<SegmentMeta>, range: Range<u64>, out: &mut Vec<Window>) {
     let record = u64::try_from(cairn_storage_codec::stream::RECORD_PLAIN).unwrap_or(u64::MAX);
     let stripe = record.saturating_mul(meta.profile().k().into()).max(1);
     let window = stripe.saturating_mul((WINDOW / stripe).max(1));

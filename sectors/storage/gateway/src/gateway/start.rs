@@ -119,8 +119,9 @@ impl Gateway {
             let (entry, pen) = take_over(&*chain, entry).await?;
             volume.add_lease(Lease::new(&*chain, &entry, pen).await?);
         }
+        let ops = Arc::clone(&operators);
         let log = Log::new(operators, keys.clone(), replicas, quorum, config.log, pen.fence, &log);
-        let gateway = Self::assemble(chain, keys, config, index, volume, log);
+        let gateway = Self::assemble(chain, (ops, pen), keys, config, index, volume, log);
         if gateway.volume.leases().is_empty() {
             gateway.grow().await?;
         }
@@ -136,6 +137,7 @@ impl Gateway {
 
     fn assemble(
         chain: Arc<dyn ChainPort>,
+        (operators, index_pen): (Arc<Operators>, Pen),
         keys: StorageKeys,
         config: Config,
         index: Arc<RwLock<Index>>,
@@ -163,6 +165,8 @@ impl Gateway {
             }
             Self {
                 chain,
+                operators,
+                index_pen,
                 keys,
                 config,
                 index,
@@ -295,9 +299,16 @@ async fn read_log(
         let have = u16::try_from(read.len()).unwrap_or(u16::MAX);
         if have >= need {
             recovery.replicas = have;
+            let closed = read.values().any(|c| c.closed);
             let best = read.into_values().max_by_key(Chain::rank).unwrap_or_default();
+            let best = Chain { closed, ..best };
             recovery.entries = best.entries.len();
-            return Ok(best);
+            // Writing on would replace a log that another key can still read.
+            return if best.entries.is_empty() && best.closed {
+                Err(GatewayError::WrongKey)
+            } else {
+                Ok(best)
+            };
         }
         if tokio::time::Instant::now() >= until {
             return Err(GatewayError::TooFewReplicas { have, need });

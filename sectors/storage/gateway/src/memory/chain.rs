@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use cairn_crypto::keys::{PublicKey, SecretKey};
 use cairn_sector::{LeaseEntry, Slot};
 use cairn_storage_rules::types::Order;
-use cairn_types::{AccountId, Credits, DeviceId, Epoch, LeaseId, NetworkId, Rate, SectorId, UNIT_KINDS, Units, encode};
+use cairn_types::{
+    AccountId, Credits, DeviceId, Epoch, LeaseId, NetworkId, Rate, SectorId, UNIT_KINDS, Units, encode,
+};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,7 +99,7 @@ impl ChainPort for MemoryChain {
             key,
             order: encode(order),
             slots: self.devices.iter().take(n).map(slot).collect(),
-            reserve: Units::default(),
+            reserve: Units([order.chunks_per_slot, 0, 0, 0]),
             helpers: Vec::new(),
             deposited: escrow,
             opened: self.now(),

@@ -8,8 +8,8 @@ use cairn_crypto::keys::{PublicKey, SecretKey};
 use cairn_net::Service;
 use cairn_storage_codec::SegmentId;
 use cairn_storage_codec::wire::{
-    self, Body, Held, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed, SlotList, Status, WireError, code,
-    entry_hash,
+    self, Body, Held, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed, SlotList, Status,
+    WireError, code, entry_hash,
 };
 use cairn_storage_rules::types::{CoSigned, Fragment};
 use cairn_types::{DeviceId, Hash, LeaseId};
@@ -125,7 +125,8 @@ impl MemoryNode {
     }
 
     fn check(&self, signed: &Signed) -> Result<(), WireError> {
-        let lease = self.chain.find(&signed.head.lease).ok_or_else(|| refuse(code::NOT_YOUR_SLOT, "no lease"))?;
+        let lease =
+            self.chain.find(&signed.head.lease).ok_or_else(|| refuse(code::NOT_YOUR_SLOT, "no lease"))?;
         let slot = lease.slots.get(usize::from(signed.head.slot));
         let ours = slot.is_some_and(|s| s.device == self.device && s.generation == signed.head.generation);
         if !ours || signed.head.device != self.device {
@@ -141,7 +142,9 @@ impl MemoryNode {
     fn act(&self, slot: &mut SlotMem, fence: u64, body: Body) -> Result<Reply, WireError> {
         let exposure = *lock(&self.exposure);
         match body {
-            Body::Put { segment, fragment, offset, bytes } => put(slot, exposure, segment, fragment, offset, &bytes),
+            Body::Put { segment, fragment, offset, bytes } => {
+                put(slot, exposure, segment, fragment, offset, &bytes)
+            }
             Body::Get { segment, offset, len } => get(slot, exposure, segment, offset, len),
             Body::Delete { segments } => {
                 for id in segments.iter().filter(|id| slot.list.get(id).is_none()) {
@@ -213,8 +216,12 @@ fn put(
     offset: u64,
     bytes: &[u8],
 ) -> Result<Reply, WireError> {
-    let staged: u64 =
-        slot.pieces.iter().filter(|(id, _)| slot.list.get(id).is_none()).map(|(_, p)| len64(p.bytes.len())).sum();
+    let staged: u64 = slot
+        .pieces
+        .iter()
+        .filter(|(id, _)| slot.list.get(id).is_none())
+        .map(|(_, p)| len64(p.bytes.len()))
+        .sum();
     if staged.saturating_add(len64(bytes.len())) > exposure {
         return Err(refuse(code::EXPOSURE, "too much is staged"));
     }
@@ -235,7 +242,13 @@ fn put(
     Ok(Reply::Put { have: len64(piece.bytes.len()) })
 }
 
-fn get(slot: &mut SlotMem, exposure: u64, segment: SegmentId, offset: u64, len: u32) -> Result<Reply, WireError> {
+fn get(
+    slot: &mut SlotMem,
+    exposure: u64,
+    segment: SegmentId,
+    offset: u64,
+    len: u32,
+) -> Result<Reply, WireError> {
     if slot.served.saturating_sub(slot.receipted_kib << 10).saturating_add(len.into()) > exposure {
         return Err(refuse(code::EXPOSURE, "a receipt is due"));
     }
@@ -256,7 +269,11 @@ fn list(slot: &SlotMem, staged: bool, after: u64) -> Reply {
     };
     let skip = usize::try_from(after).unwrap_or(usize::MAX);
     let total = len64(all.len());
-    Reply::List(Listing { revision: slot.standing.clone(), total, entries: all.into_iter().skip(skip).collect() })
+    Reply::List(Listing {
+        revision: slot.standing.clone(),
+        total,
+        entries: all.into_iter().skip(skip).collect(),
+    })
 }
 
 fn log_state(slot: &SlotMem) -> LogState {

@@ -56,6 +56,7 @@ pub fn refusal(e: GatewayError) -> S3Error {
         | GatewayError::Full
         | GatewayError::Chain(_)
         | GatewayError::TooFewReplicas { .. }
+        | GatewayError::WrongKey
         | GatewayError::NothingToRecover => S3ErrorCode::ServiceUnavailable,
         GatewayError::Log(_) | GatewayError::Codec(_) | GatewayError::Random(_) => S3ErrorCode::InternalError,
     };
@@ -202,7 +203,8 @@ impl Expected {
         if self.md5.is_some_and(|md5| md5 != digests.md5) {
             return Err(GatewayError::BadDigest("Content-MD5"));
         }
-        let computed = |a: &Algorithm| digests.checksums.iter().find(|c| c.algorithm == *a).map(|c| c.value.as_str());
+        let computed =
+            |a: &Algorithm| digests.checksums.iter().find(|c| c.algorithm == *a).map(|c| c.value.as_str());
         for (a, value) in &self.given {
             if computed(a) != Some(value.as_str()) {
                 return Err(GatewayError::BadDigest(algorithm_name(*a)));

@@ -35,7 +35,8 @@ pub fn namer(encoding: Option<&EncodingType>) -> S3Result<impl Fn(String) -> Str
 fn limit(max_keys: Option<i32>) -> S3Result<(i32, usize)> {
     let max = max_keys.unwrap_or(MAX_KEYS);
     let size = usize::try_from(max.min(MAX_KEYS));
-    size.map(|size| (max.min(MAX_KEYS), size)).map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))
+    size.map(|size| (max.min(MAX_KEYS), size))
+        .map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))
 }
 
 fn token(resume: &Resume) -> Option<String> {
@@ -78,9 +79,8 @@ pub fn second(g: &Gateway, i: ListObjectsV2Input) -> S3Result<S3Response<ListObj
     let name = namer(i.encoding_type.as_ref())?;
     let (max_keys, max) = limit(i.max_keys)?;
     let resume = match (&i.continuation_token, &i.start_after) {
-        (Some(token), _) => {
-            resume(token).ok_or_else(|| s3_error!(InvalidArgument, "the continuation token is not one of ours"))?
-        }
+        (Some(token), _) => resume(token)
+            .ok_or_else(|| s3_error!(InvalidArgument, "the continuation token is not one of ours"))?,
         (None, Some(after)) => Resume::AfterKey(after.clone()),
         (None, None) => Resume::Start,
     };
@@ -112,7 +112,9 @@ pub fn first(g: &Gateway, i: ListObjectsInput) -> S3Result<S3Response<ListObject
     let resume = match i.marker.clone() {
         None => Resume::Start,
         Some(m) if m.is_empty() => Resume::Start,
-        Some(m) if !delimiter.is_empty() && m.ends_with(&delimiter) && m.starts_with(&prefix) && m != prefix => {
+        Some(m)
+            if !delimiter.is_empty() && m.ends_with(&delimiter) && m.starts_with(&prefix) && m != prefix =>
+        {
             Resume::AfterPrefix(m)
         }
         Some(m) => Resume::AfterKey(m),

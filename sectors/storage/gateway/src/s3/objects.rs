@@ -104,7 +104,8 @@ fn find(g: &Gateway, bucket: &str, key: &str, asked: &Asked) -> S3Result<Found> 
 fn part_range(object: &Object, number: i32) -> S3Result<Bytes<u64>> {
     let sizes: &[u64] = if object.part_sizes.is_empty() { &[object.size] } else { &object.part_sizes };
     let number = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
-    let Some((before, size)) = number.and_then(|n| Some((&sizes[..n.min(sizes.len())], sizes.get(n)?))) else {
+    let Some((before, size)) = number.and_then(|n| Some((&sizes[..n.min(sizes.len())], sizes.get(n)?)))
+    else {
         return Err(s3_error!(InvalidPart, "the object has no such part"));
     };
     let start = before.iter().fold(0, |a: u64, b| a.saturating_add(*b));
@@ -335,7 +336,11 @@ pub async fn copy(g: &Arc<Gateway>, i: CopyObjectInput) -> S3Result<S3Response<C
 }
 
 /// The bytes of a stored object as a body, for copies that have to be digested anew.
-pub async fn reread(g: &Arc<Gateway>, object: Arc<Object>, range: Bytes<u64>) -> S3Result<crate::gateway::BodyStream> {
+pub async fn reread(
+    g: &Arc<Gateway>,
+    object: Arc<Object>,
+    range: Bytes<u64>,
+) -> S3Result<crate::gateway::BodyStream> {
     let bytes = g.read_object(object, range).await.map_err(refusal)?;
     Ok(bytes.map_err(|e| Box::new(e) as Box<dyn std::error::Error + Send + Sync>).boxed())
 }

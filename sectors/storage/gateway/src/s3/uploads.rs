@@ -93,7 +93,10 @@ pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Re
     })
 }
 
-pub async fn part_copy(g: &Arc<Gateway>, i: UploadPartCopyInput) -> S3Result<S3Response<UploadPartCopyOutput>> {
+pub async fn part_copy(
+    g: &Arc<Gateway>,
+    i: UploadPartCopyInput,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let (id, number) = (upload_id(&i.upload_id)?, part_number(i.part_number)?);
     let (_, _, object) = source(
         g,
@@ -104,7 +107,8 @@ pub async fn part_copy(g: &Arc<Gateway>, i: UploadPartCopyInput) -> S3Result<S3R
     let range = match i.copy_source_range.as_deref() {
         None => 0..object.size,
         Some(text) => {
-            let bad = || s3_error!(InvalidArgument, "the source range must be bytes=first-last within the source");
+            let bad =
+                || s3_error!(InvalidArgument, "the source range must be bytes=first-last within the source");
             let range = Range::parse(text).map_err(|_| bad())?;
             if !matches!(range, Range::Int { last: Some(last), .. } if last < object.size) {
                 return Err(bad());
@@ -136,7 +140,8 @@ fn chosen(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId) -> S3Res
     let index = g.index();
     let state = index.upload(&i.bucket, &i.key, id).map_err(refusal)?;
     let named = i.multipart_upload.as_ref().and_then(|m| m.parts.as_ref());
-    let named = named.filter(|p| !p.is_empty()).ok_or_else(|| s3_error!(MalformedXML, "name at least one part"))?;
+    let named =
+        named.filter(|p| !p.is_empty()).ok_or_else(|| s3_error!(MalformedXML, "name at least one part"))?;
     let mut out = Vec::with_capacity(named.len());
     for part in named {
         let number = part_number(part.part_number.unwrap_or(0))?;
@@ -159,14 +164,20 @@ fn chosen(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId) -> S3Res
 }
 
 /// The checksum of the parts' checksums, where the upload announced an algorithm.
-fn composite(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId, parts: &[(u16, [u8; 16])]) -> Vec<Checksum> {
+fn composite(
+    g: &Gateway,
+    i: &CompleteMultipartUploadInput,
+    id: &UploadId,
+    parts: &[(u16, [u8; 16])],
+) -> Vec<Checksum> {
     let index = g.index();
     let Ok(state) = index.upload(&i.bucket, &i.key, id) else { return Vec::new() };
     let Some(algorithm) = state.upload.algorithm else { return Vec::new() };
     let mut all = crate::digest::Digester::new(&[algorithm]);
     for (number, _) in parts {
         let checksums = state.parts.get(number).map(|p| p.checksums.as_slice()).unwrap_or_default();
-        let value = checksums.iter().find(|c| c.algorithm == algorithm).map(|c| BASE64_STANDARD.decode(&c.value));
+        let value =
+            checksums.iter().find(|c| c.algorithm == algorithm).map(|c| BASE64_STANDARD.decode(&c.value));
         let Some(Ok(bytes)) = value else { return Vec::new() };
         all.update(&bytes);
     }
@@ -202,7 +213,10 @@ pub async fn complete(
     })
 }
 
-pub async fn abort(g: &Gateway, i: AbortMultipartUploadInput) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+pub async fn abort(
+    g: &Gateway,
+    i: AbortMultipartUploadInput,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     g.abort_upload(&i.bucket, &i.key, upload_id(&i.upload_id)?).await.map_err(refusal)?;
     answer(AbortMultipartUploadOutput::default())
 }

@@ -30,7 +30,9 @@ impl Volume {
             let lease = self.lease(state.meta.lease())?;
             let seats = lease.seats();
             let Some(seat) = seats.get(usize::from(slot)) else { continue };
-            match self.heal_one(&state.meta, &seats, seat).await {
+            let known = state.roots.get(usize::from(slot)).copied().flatten();
+            let agreed = known.is_some_and(|r| r.generation == seat.generation);
+            match self.heal_one(&state.meta, &seats, seat, agreed).await {
                 Ok(root) => {
                     let root = Some(SlotRoot { generation: seat.generation, root });
                     if state.roots.get(usize::from(slot)) != Some(&root) {
@@ -40,7 +42,7 @@ impl Volume {
                 Err(ShardError::Fenced) => return Err(GatewayError::Fenced),
                 Err(e) => {
                     tracing::debug!(slot, error = %e, "a fragment could not be healed yet");
-                    if doubtful.contains(&(segment, slot)) && state.roots[usize::from(slot)].is_some() {
+                    if doubtful.contains(&(segment, slot)) && known.is_some() {
                         out.push(Mutation::SetRoot { segment, slot, root: None });
                     }
                 }
@@ -65,8 +67,15 @@ impl Volume {
         out
     }
 
-    /// The root of the slot's fragment, which is there and right afterwards.
-    async fn heal_one(&self, meta: &Arc<SegmentMeta>, seats: &[Seat], seat: &Seat) -> Result<Hash, ShardError> {
+    /// The root of the slot's fragment, which is there and right afterwards. What stands under a revision cannot be
+    /// replaced: if it is `agreed` and bad, that is an error, and it has to leave the slot's list first.
+    async fn heal_one(
+        &self,
+        meta: &Arc<SegmentMeta>,
+        seats: &[Seat],
+        seat: &Seat,
+        agreed: bool,
+    ) -> Result<Hash, ShardError> {
         let key = self.keys.repair.lease(meta.lease());
         match self.fetch(seat, *meta.id(), 0, meta.fragment_len()).await {
             Ok(bytes) => {
@@ -78,9 +87,12 @@ impl Volume {
             Err(ShardError::NotFound) => {}
             Err(e) => return Err(e),
         }
+        if agreed {
+            return Err(ShardError::NotFound);
+        }
         let rebuilt = self.rebuild(meta, seats, seat).await?;
         let fragment = Fragment { root: rebuilt.padded_root, len: meta.fragment_len() };
-        // A wrong fragment in the place is withdrawn first.
+        // A wrong fragment that is staged there is withdrawn first.
         self.operators.delete(seat, vec![*meta.id()]).await?;
         self.put_fragment(seat, *meta.id(), fragment, &Bytes::from(rebuilt.padded)).await?;
         tracing::info!(slot = seat.slot, segment = ?meta.id(), "a fragment was rebuilt");

@@ -26,12 +26,7 @@ impl Lease {
         let order = order(entry)?;
         let profile = Profile::new(order.k.into(), order.n.into())?;
         let seats = seats(chain, entry, &pen).await?;
-        Ok(Self {
-            pen,
-            profile,
-            chunks_per_slot: order.chunks_per_slot,
-            seats: RwLock::new(Arc::new(seats)),
-        })
+        Ok(Self { pen, profile, chunks_per_slot: order.chunks_per_slot, seats: RwLock::new(Arc::new(seats)) })
     }
     /// Its id.
     pub const fn id(&self) -> LeaseId {

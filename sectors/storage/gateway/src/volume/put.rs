@@ -12,6 +12,7 @@ use cairn_storage_codec::{Profile, SegmentId, SegmentMeta, erasure, stream};
 use cairn_storage_rules::types::Fragment;
 use cairn_types::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
@@ -64,8 +65,7 @@ impl Writer {
     /// The codec refuses.
     pub fn push(&mut self, plain: &[u8]) -> Result<(), GatewayError> {
         let fragments = &mut self.fragments;
-        let mut sink =
-            |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].extend_from_slice(cell);
+        let mut sink = |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].extend_from_slice(cell);
         self.sealer.push(plain, &mut sink)?;
         self.len = self.len.saturating_add(u64::try_from(plain.len()).unwrap_or(u64::MAX));
         Ok(())
@@ -89,6 +89,29 @@ impl Writer {
     }
 }
 
+/// An upload under way; given up when dropped, unless kept.
+struct Pending {
+    volume: Arc<Volume>,
+    id: SegmentId,
+    keep: bool,
+}
+
+impl Pending {
+    fn new(volume: Arc<Volume>, stored: Stored) -> Self {
+        let id = *stored.meta.id();
+        lock(&volume.pending).insert(id, stored);
+        Self { volume, id, keep: false }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.volume.abandon(&self.id);
+        }
+    }
+}
+
 impl Volume {
     /// Starts a segment of at most `expected` bytes (at most [`segment_plain`] are taken). Waits for memory.
     ///
@@ -99,7 +122,8 @@ impl Volume {
         let (profile, seats) = (lease.profile(), lease.seats());
         let room = expected.min(segment_plain(profile));
         let fragment = erasure::fragment_len(profile, stream::cipher_len(room).unwrap_or(room));
-        let kib = fragment.saturating_mul(profile.n().into()).div_ceil(1024).clamp(1, self.limits.memory >> 10);
+        let kib =
+            fragment.saturating_mul(profile.n().into()).div_ceil(1024).clamp(1, self.limits.memory >> 10);
         let permits = u32::try_from(kib).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await;
         let permit = permit.map_err(|_| GatewayError::Busy)?;
@@ -127,12 +151,17 @@ impl Volume {
         let Ready { meta, roots, fragments, seats, permit } = ready;
         let profile = meta.profile();
         let need = profile.k() + (profile.n() - profile.k()).div_ceil(2);
+        let none = vec![None; usize::from(profile.n())];
+        let mut guard = Pending::new(Arc::clone(self), Stored { meta: meta.clone(), roots: none });
         let mut tasks = JoinSet::new();
         for ((seat, root), bytes) in seats.iter().zip(&roots).zip(fragments) {
             let (volume, seat, id) = (Arc::clone(self), seat.clone(), *meta.id());
             let fragment = Fragment { root: *root, len: meta.fragment_len() };
             tasks.spawn(async move {
                 let done = volume.put_fragment(&seat, id, fragment, &bytes).await;
+                if done.is_ok() {
+                    volume.staged(&seat, id, fragment.root);
+                }
                 (seat, done)
             });
         }
@@ -142,17 +171,22 @@ impl Volume {
             return Err(GatewayError::Fenced);
         }
         let have = u16::try_from(stored.iter().filter(|s| **s).count()).unwrap_or(u16::MAX);
-        let root = |((seat, root), ok): ((&Seat, &Hash), &bool)| {
-            ok.then_some(SlotRoot { generation: seat.generation, root: *root })
-        };
-        let roots = seats.iter().zip(&roots).zip(&stored).map(root).collect();
-        let stored = Stored { meta, roots };
         if have < need {
-            self.discard([&stored.meta]);
             return Err(GatewayError::Quorum { what: "segment", have, need });
         }
-        lock(&self.pending).insert(*stored.meta.id(), stored.clone());
-        Ok(stored)
+        drop(tasks);
+        guard.keep = true;
+        let stored = lock(&self.pending).get(meta.id()).cloned();
+        stored.ok_or_else(|| GatewayError::Log("an upload was given up while it was under way".into()))
+    }
+
+    /// The slot has its fragment: from now on a revision of the slot covers it.
+    fn staged(&self, seat: &Seat, segment: SegmentId, root: Hash) {
+        let mut pending = lock(&self.pending);
+        let stored = pending.get_mut(&segment);
+        if let Some(place) = stored.and_then(|s| s.roots.get_mut(usize::from(seat.slot))) {
+            *place = Some(SlotRoot { generation: seat.generation, root });
+        }
     }
 
     async fn collect(
@@ -192,12 +226,14 @@ impl Volume {
         bytes: &Bytes,
     ) -> Result<(), ShardError> {
         let attempt = async {
-            let mut tries = 0;
+            let mut pause = Duration::from_millis(2);
             loop {
                 match self.operators.put(seat, segment, fragment, bytes).await {
-                    Err(ShardError::Exposure) if tries < 3 => {
-                        tries += 1;
+                    Err(ShardError::Exposure) => {
                         self.revise_seat(seat).await?;
+                        // Others fill the room that the revision made; everybody's turn comes.
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_millis(100));
                     }
                     other => return other,
                 }

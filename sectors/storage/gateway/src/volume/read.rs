@@ -45,7 +45,11 @@ impl Volume {
     ///
     /// # Errors
     /// Fewer than k slots answer rightly; known within about three times the limit of a slot.
-    pub async fn read(self: &Arc<Self>, meta: &Arc<SegmentMeta>, range: Range<u64>) -> Result<Vec<u8>, GatewayError> {
+    pub async fn read(
+        self: &Arc<Self>,
+        meta: &Arc<SegmentMeta>,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, GatewayError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
@@ -99,7 +103,8 @@ impl Volume {
             let hull = hulls.entry(piece.fragment).or_insert(cell..end);
             *hull = hull.start.min(cell)..hull.end.max(end);
         }
-        let all = hulls.values().fold(u64::MAX..0, |a, h| a.start.min(h.start)..a.end.max(h.end));
+        let start = hulls.values().map(|h| h.start).min().unwrap_or(0);
+        let all = start..hulls.values().map(|h| h.end).max().unwrap_or(start);
         let mut fetched = Fetched::default();
         self.fetch_all(meta, seats, hulls.into_iter().collect(), &mut fetched).await;
         if fetched.gone() == 0 {
@@ -164,7 +169,8 @@ impl Volume {
                 other => other,
             }
         };
-        let done = tokio::time::timeout(self.limits.get, attempt).await.unwrap_or(Err(ShardError::Unreachable));
+        let done =
+            tokio::time::timeout(self.limits.get, attempt).await.unwrap_or(Err(ShardError::Unreachable));
         match &done {
             Ok(_) => {
                 self.mark(seat, true);

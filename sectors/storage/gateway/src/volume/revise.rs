@@ -176,8 +176,12 @@ impl Volume {
                 }
             }
         }
-        let lost: Vec<SegmentId> =
-            self.wanted(seat).into_iter().filter(|(id, f)| there.get(id) != Some(f)).map(|(id, _)| id).collect();
+        let lost: Vec<SegmentId> = self
+            .wanted(seat)
+            .into_iter()
+            .filter(|(id, f)| there.get(id) != Some(f))
+            .map(|(id, _)| id)
+            .collect();
         lock(&self.doubtful).extend(lost.into_iter().map(|id| (id, seat.slot)));
         Ok(())
     }
