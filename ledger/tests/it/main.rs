@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod frozen;
+mod model;
 mod money;
 mod net;
 mod random;

@@ -86,7 +86,9 @@ pub struct Net {
     pub memory: Map,
     pub tally: Map,
     pub digests: (LtHash, LtHash),
-    first: Option<Writes>,
+    pub first: Option<Writes>,
+    /// What happened, for the model in Python.
+    pub tape: Option<Vec<String>>,
 }
 
 #[derive(Clone, Default)]
@@ -162,6 +164,7 @@ impl Net {
             tally: Map::default(),
             digests: (LtHash::new(), LtHash::new()),
             first,
+            tape: None,
         }
     }
 
@@ -204,6 +207,10 @@ impl Net {
         self.first = None;
         self.height += 1;
         invariants::check(&self.rows).expect("invariants hold after every block");
+        if self.tape.is_some() {
+            let line = crate::model::block_line(self, &txs, &built);
+            self.tape.get_or_insert_default().push(line);
+        }
         self.events.extend(built.events);
         self.dropped.extend(built.dropped);
         self.receipts.extend(built.receipts.clone());
@@ -359,6 +366,9 @@ impl Net {
             self.one(self.seat(SeatDuty::Certificate { epoch, sector: Toy::ID, devices })).expect("certificate");
         }
         let settled = self.settle(epoch, &snapshot, work);
+        if let Some(tape) = &mut self.tape {
+            tape.push(crate::model::settle_line(epoch, work, &settled));
+        }
         self.finalise(epoch, &settled);
         settled
     }
