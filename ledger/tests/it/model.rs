@@ -351,6 +351,10 @@ impl Play {
     fn new(seed: u64) -> Self {
         let mut net = Net::new(PEOPLE);
         net.tape = Some(vec![genesis_line(&net)]);
+        for n in 0..PEOPLE {
+            let credits = Credits(n * 1000);
+            net.act(n, Action::BuyCredits { account: account(n), credits, max_cost: Amount(u128::MAX) }).unwrap();
+        }
         net.next_epoch();
         Self { net, dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1), devices: vec![], leases: vec![], settled: vec![] }
     }
@@ -366,7 +370,7 @@ impl Play {
             rate: self.dice.roll(40) * 100_000_000,
             bond: 1_000_000 * (1 + self.dice.roll(3)),
             domain: self.dice.roll(5),
-            unique: self.dice.roll(12),
+            unique: self.dice.roll(60),
         })
     }
 
@@ -492,8 +496,15 @@ impl Play {
         }
     }
 
-    fn refund(&mut self, lease: LeaseId, buyer: u64) {
-        let Some(x) = self.dice.of(&self.settled) else { return };
+    /// Of a lease that is closing, by the latest settlement; sometimes of any by any.
+    fn refund(&mut self, mut lease: LeaseId, mut buyer: u64) {
+        let Some(mut x) = self.dice.of(&self.settled) else { return };
+        if self.dice.roll(4) > 0 {
+            x = self.settled.last().expect("just seen").clone();
+            let closing = |l: &LeaseId| self.net.get::<Leases>(l).is_some_and(|r| r.entry.closing.is_some() && r.refunded.is_none());
+            let ripe: Vec<_> = self.leases.iter().filter(|l| closing(&l.0)).copied().collect();
+            (lease, buyer) = self.dice.of(&ripe).unwrap_or((lease, buyer));
+        }
         let leaves: Vec<_> = x.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
         let Some(at) = x.charges.iter().position(|c| c.0 == lease) else { return };
         let (index, charged) = (u64::try_from(at).unwrap(), Credits(x.charges[at].1.0 + self.dice.roll(4) / 3));

@@ -341,6 +341,15 @@ impl Net {
     /// Runs a whole epoch: the devices given (with their keys) commit, then send their evidence; the seat settles.
     /// Starts and ends in the first blocks of an epoch.
     pub fn epoch(&mut self, work: &[(DeviceId, u64, Vec<Vec<u8>>)]) -> Settled {
+        self.epoch_with(work, |_, _| ())
+    }
+
+    /// The same, with something between the reveal and the outcomes.
+    pub fn epoch_with(
+        &mut self,
+        work: &[(DeviceId, u64, Vec<Vec<u8>>)],
+        between: impl FnOnce(&mut Self, &Settled),
+    ) -> Settled {
         let next = self.chain().epoch.plus(1);
         let commits = work
             .iter()
@@ -369,7 +378,7 @@ impl Net {
         if let Some(tape) = &mut self.tape {
             tape.push(crate::model::settle_line(epoch, work, &settled));
         }
-        self.finalise(epoch, &settled);
+        self.finalise(epoch, &settled, between);
         settled
     }
 
@@ -397,7 +406,7 @@ impl Net {
     }
 
     /// Vote, reveal, outcomes; then memory and tally move on.
-    pub fn finalise(&mut self, epoch: Epoch, settled: &Settled) {
+    pub fn finalise(&mut self, epoch: Epoch, settled: &Settled, between: impl FnOnce(&mut Self, &Settled)) {
         let salt = Hash::derive("salt", &[]);
         while self.chain().height.0 < self.get::<Epochs>(&epoch.plus(1)).expect("locked").start.0 + 3 {
             self.block(vec![]);
@@ -406,6 +415,7 @@ impl Net {
         self.one(self.seat(SeatDuty::Vote { epoch, sector: Toy::ID, sealed })).expect("vote");
         let settlement = Box::new(settled.settlement.clone());
         self.one(self.seat(SeatDuty::Reveal { epoch, settlement, salt })).expect("reveal");
+        between(self, settled);
         for (from, outcomes, proof) in settled.chunks() {
             self.one(self.seat(SeatDuty::Outcomes { epoch, sector: Toy::ID, from, outcomes, proof })).expect("outcomes");
         }
