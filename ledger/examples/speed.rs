@@ -256,7 +256,7 @@ fn assignment() {
     let start = Instant::now();
     let mut s = State::new(&rows);
     for n in 0..100_000u64 {
-        registry::save_device(&mut s, &DeviceId(id(n)), None, Some(&row(n * 1000))).unwrap();
+        registry::save_device(&mut s, &DeviceId(id(n)), None, Some(&row(n))).unwrap();
         market::list(&mut s, &DeviceId(id(n))).unwrap();
         s.keep();
     }
