@@ -4,7 +4,7 @@ use cairn_types::{Amount, Credits, Refusal};
 use std::collections::BTreeMap;
 
 use crate::state::{Key, Table, open_entry};
-use crate::tables::{Accounts, Devices, Disputes, Leases, Locks, Money, MoneyRow, Operators, SectorTable};
+use crate::tables::{Accounts, BucketSlots, Devices, Disputes, Leases, Locks, Money, MoneyRow, Operators, SectorTable};
 
 fn broken(what: String) -> Refusal {
     Refusal::with("invariant.broken", what, "stop the node and report the block: this is a bug")
@@ -79,6 +79,7 @@ pub fn check(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
     x.stakes = add_up(each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0));
     x.money = each::<Money>(rows)?.into_iter().next().map(|(_, m)| m);
     compare(&x)?;
+    listed(rows)?;
     duties(rows)
 }
 
@@ -99,6 +100,26 @@ fn compare(x: &Sums) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// The price buckets hold every listed device where its row says, and nobody else.
+fn listed(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
+    let mut members: BTreeMap<_, _> = each::<BucketSlots>(rows)?.into_iter().collect();
+    for (id, d) in each::<Devices>(rows)? {
+        let Some((b, own, any)) = d.listed else { continue };
+        let (class, region) = (d.admission.class, d.admission.region);
+        let mut places = vec![(d.sector, class, region, b, own)];
+        if region != 0 {
+            places.push((d.sector, class, 0, b, any));
+        }
+        if places.iter().any(|p| members.remove(p) != Some(id)) {
+            return Err(broken(format!("device {id} does not lie where its row says in the price buckets")));
+        }
+    }
+    match members.is_empty() {
+        true => Ok(()),
+        false => Err(broken("a price bucket holds a device that is not listed there".into())),
+    }
 }
 
 /// Reserved capacity and duties of every device are those of the leases.

@@ -100,27 +100,28 @@ pub fn unlist(s: &mut State<'_>, id: &DeviceId) -> Run<()> {
     s.put::<Devices>(id, &row);
     let (class, region) = (row.admission.class, row.admission.region);
     if let Some(moved) = remove(s, (row.sector, class, region, b), own)? {
-        reposition(s, &moved, |l| {
-            l.1 = own;
-            if region == 0 {
-                l.2 = own;
-            }
-        })?;
+        reposition(s, &moved, region, own)?;
     }
     if region != 0
         && let Some(moved) = remove(s, (row.sector, class, 0, b), any)?
     {
-        reposition(s, &moved, |l| {
-            l.2 = any;
-        })?;
+        reposition(s, &moved, 0, any)?;
     }
     Ok(())
 }
 
-fn reposition(s: &mut State<'_>, id: &DeviceId, f: impl FnOnce(&mut (u8, u32, u32))) -> Run<()> {
+/// Notes where a device lies now in the bucket of `region`. In that of region 0 lie devices of all regions; for those of
+/// region 0 it is their own as well.
+fn reposition(s: &mut State<'_>, id: &DeviceId, region: u16, at: u32) -> Run<()> {
     let mut row = s.need::<Devices>(id, unknown_device())?;
+    let own = row.admission.region == region;
     if let Some(l) = &mut row.listed {
-        f(l);
+        if own {
+            l.1 = at;
+        }
+        if region == 0 {
+            l.2 = at;
+        }
     }
     s.put::<Devices>(id, &row);
     Ok(())

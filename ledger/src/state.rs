@@ -154,7 +154,8 @@ impl<'a> State<'a> {
 
     /// Keeps the changes of the transaction.
     pub fn keep(&mut self) {
-        self.block.append(&mut self.tx);
+        // Not `append`: that rebuilds the whole map, once for each transaction.
+        self.block.extend(std::mem::take(&mut self.tx));
         self.kept = self.events.len();
     }
 

@@ -86,7 +86,9 @@ pub struct Net {
     pub memory: Map,
     pub tally: Map,
     pub digests: (LtHash, LtHash),
-    first: Option<Writes>,
+    pub first: Option<Writes>,
+    /// What happened, for the model in Python.
+    pub tape: Option<Vec<String>>,
 }
 
 #[derive(Clone, Default)]
@@ -162,6 +164,7 @@ impl Net {
             tally: Map::default(),
             digests: (LtHash::new(), LtHash::new()),
             first,
+            tape: None,
         }
     }
 
@@ -204,6 +207,10 @@ impl Net {
         self.first = None;
         self.height += 1;
         invariants::check(&self.rows).expect("invariants hold after every block");
+        if self.tape.is_some() {
+            let line = crate::model::block_line(self, &txs, &built);
+            self.tape.get_or_insert_default().push(line);
+        }
         self.events.extend(built.events);
         self.dropped.extend(built.dropped);
         self.receipts.extend(built.receipts.clone());
@@ -334,6 +341,15 @@ impl Net {
     /// Runs a whole epoch: the devices given (with their keys) commit, then send their evidence; the seat settles.
     /// Starts and ends in the first blocks of an epoch.
     pub fn epoch(&mut self, work: &[(DeviceId, u64, Vec<Vec<u8>>)]) -> Settled {
+        self.epoch_with(work, |_, _| ())
+    }
+
+    /// The same, with something between the reveal and the outcomes.
+    pub fn epoch_with(
+        &mut self,
+        work: &[(DeviceId, u64, Vec<Vec<u8>>)],
+        between: impl FnOnce(&mut Self, &Settled),
+    ) -> Settled {
         let next = self.chain().epoch.plus(1);
         let commits = work
             .iter()
@@ -359,7 +375,10 @@ impl Net {
             self.one(self.seat(SeatDuty::Certificate { epoch, sector: Toy::ID, devices })).expect("certificate");
         }
         let settled = self.settle(epoch, &snapshot, work);
-        self.finalise(epoch, &settled);
+        if let Some(tape) = &mut self.tape {
+            tape.push(crate::model::settle_line(epoch, work, &settled));
+        }
+        self.finalise(epoch, &settled, between);
         settled
     }
 
@@ -387,7 +406,7 @@ impl Net {
     }
 
     /// Vote, reveal, outcomes; then memory and tally move on.
-    pub fn finalise(&mut self, epoch: Epoch, settled: &Settled) {
+    pub fn finalise(&mut self, epoch: Epoch, settled: &Settled, between: impl FnOnce(&mut Self, &Settled)) {
         let salt = Hash::derive("salt", &[]);
         while self.chain().height.0 < self.get::<Epochs>(&epoch.plus(1)).expect("locked").start.0 + 3 {
             self.block(vec![]);
@@ -396,6 +415,7 @@ impl Net {
         self.one(self.seat(SeatDuty::Vote { epoch, sector: Toy::ID, sealed })).expect("vote");
         let settlement = Box::new(settled.settlement.clone());
         self.one(self.seat(SeatDuty::Reveal { epoch, settlement, salt })).expect("reveal");
+        between(self, settled);
         for (from, outcomes, proof) in settled.chunks() {
             self.one(self.seat(SeatDuty::Outcomes { epoch, sector: Toy::ID, from, outcomes, proof })).expect("outcomes");
         }

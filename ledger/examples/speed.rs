@@ -1,0 +1,293 @@
+//! Speeds of the ledger: transfers, signatures, settlement, assignment. `cargo run --release -p cairn-ledger --example speed`
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+
+#[allow(dead_code, unused_imports)]
+#[path = "../tests/it/toy.rs"]
+mod toy;
+
+use cairn_crypto::authority::Authority;
+use cairn_crypto::bls::BlsSecret;
+use cairn_crypto::keys::{SecretKey, verify_batch};
+use cairn_crypto::lthash::LtHash;
+use cairn_ledger::executor::{BlockRun, Mode, Progress, check_stateless};
+use cairn_ledger::genesis::{Genesis, GenesisSeat, GenesisSector};
+use cairn_ledger::settle::{Inputs, settle};
+use cairn_ledger::state::{Key, State};
+use cairn_ledger::tables::*;
+use cairn_ledger::tx::*;
+use cairn_ledger::{market, registry};
+use cairn_sector::*;
+use cairn_types::*;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use toy::Toy;
+
+fn key(n: u64) -> SecretKey {
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&n.to_le_bytes());
+    SecretKey::from_seed(&seed)
+}
+
+fn account(n: u64) -> AccountId {
+    Authority::Single(key(n).public()).account_id()
+}
+
+fn genesis(n: u64) -> Genesis {
+    let vote = BlsSecret::from_seed(&[9; 32]);
+    Genesis {
+        name: "speed".into(),
+        hrp: "cairn".into(),
+        fork: 0,
+        params: ChainParams::default(),
+        price: Price(1_000 * PPM),
+        allocations: (0..n).map(|i| (account(i), Amount(1_000_000_000_000))).collect(),
+        credits: vec![],
+        seats: vec![GenesisSeat {
+            account: account(0),
+            key: key(1).public(),
+            vote: vote.public(),
+            consensus: [1; 96],
+            possession: vote.pop_prove(),
+        }],
+        sectors: vec![GenesisSector {
+            id: Toy::ID,
+            version: 1,
+            params: encode(&0u64),
+            pool_rates: [Rate(1); 4],
+            pool_limit: Amount(1),
+            bond_rates: [Rate(1); 4],
+        }],
+    }
+}
+
+type Rows = BTreeMap<Key, Vec<u8>>;
+
+fn run(rows: &Rows, height: u64, txs: Vec<Tx>) -> usize {
+    let mut block =
+        BlockRun::new(Sectors::new().with::<Toy>(), Height(height), account(0), Mode::Check, 1 << 30, txs, None);
+    block.supply(block.first_need().into_iter().map(|k| (k, rows.get(&k).cloned())).collect::<Vec<_>>());
+    loop {
+        match block.step() {
+            Progress::Need(keys) => block.supply(keys.into_iter().map(|k| (k, rows.get(&k).cloned()))),
+            Progress::Done(done) => return done.receipts.iter().filter(|r| r.refused.is_none()).count(),
+            Progress::Invalid(r) => panic!("{r}"),
+        }
+    }
+}
+
+fn rate(what: &str, n: usize, start: Instant) {
+    let s = start.elapsed().as_secs_f64();
+    println!("{what}: {n} in {s:.3} s, {:.0} / s", n as f64 / s);
+}
+
+fn transfers() {
+    const N: u64 = 10_000;
+    let genesis = genesis(1000);
+    let network = genesis.network();
+    let rows: Rows =
+        genesis.rows(&Sectors::new().with::<Toy>()).unwrap().into_iter().map(|(k, v)| (k, v.unwrap())).collect();
+    let make = |i: u64| {
+        let action = Action::Transfer { to: account((i + 1) % 1000), amount: Amount(1) };
+        let authority = Authority::Single(key(i % 1000).public());
+        let valid_until = Height(10);
+        let tx = AccountTx { network, fork: 0, authority, nonce: i / 1000, valid_until, tip: Amount(0), action };
+        Tx::by_account(tx, &key(i % 1000))
+    };
+    let txs: Vec<Tx> = (0..N).map(make).collect();
+    let start = Instant::now();
+    assert_eq!(run(&rows, 1, txs.clone()), txs.len());
+    rate("transfers executed, one block, signatures apart", txs.len(), start);
+    let start = Instant::now();
+    assert!(txs.iter().all(|t| check_stateless(t, network, 0).is_ok()));
+    rate("phase 1, signatures one by one", txs.len(), start);
+    let start = Instant::now();
+    let parts: Vec<_> = txs
+        .iter()
+        .map(|t| match t {
+            Tx::Account(t, s) => (t.authority.resolve(s).unwrap()[0], encode(&**t)),
+            _ => unreachable!(),
+        })
+        .collect();
+    let items: Vec<_> = parts.iter().map(|((k, s), m)| (*k, ACCOUNT_DOMAIN, &m[..], *s)).collect();
+    assert!(verify_batch(&items, &[1; 32]));
+    rate("signatures as one batch", txs.len(), start);
+}
+
+#[derive(Default)]
+struct Snapshot {
+    devices: BTreeMap<DeviceId, DeviceEntry>,
+    leases: BTreeMap<LeaseId, LeaseEntry>,
+}
+
+impl Registry for Snapshot {
+    fn device(&self, id: &DeviceId) -> Option<DeviceEntry> {
+        self.devices.get(id).cloned()
+    }
+    fn devices(&self) -> Box<dyn Iterator<Item = DeviceEntry> + '_> {
+        Box::new(self.devices.values().cloned())
+    }
+    fn lease(&self, id: &LeaseId) -> Option<LeaseEntry> {
+        self.leases.get(id).cloned()
+    }
+    fn leases(&self) -> Box<dyn Iterator<Item = LeaseEntry> + '_> {
+        Box::new(self.leases.values().cloned())
+    }
+    fn leases_of(&self, _: &DeviceId) -> Vec<(LeaseEntry, Vec<u16>)> {
+        vec![]
+    }
+    fn sales(&self) -> Vec<SaleEntry> {
+        vec![]
+    }
+}
+
+struct Nothing;
+
+impl RawMemory for Nothing {
+    fn get(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn scan(&self, _: &[u8]) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + '_> {
+        Box::new(std::iter::empty())
+    }
+}
+
+struct Worked(Vec<DeviceId>);
+
+impl RawEvidence for Worked {
+    fn scan(&self, _: &[u8], _: Option<&[u8]>) -> Box<dyn Iterator<Item = RawItem> + '_> {
+        let item = |d: &DeviceId| RawItem {
+            key: SortKey::new(d.as_ref().to_vec()),
+            from: *d,
+            evidence: encode(&toy::Evidence::Worked),
+        };
+        Box::new(self.0.iter().map(item))
+    }
+}
+
+fn id(n: u64) -> [u8; 32] {
+    Hash::derive("speed", &[&n.to_le_bytes()]).0
+}
+
+fn row(n: u64) -> DeviceRow {
+    let offer = toy::offer(1 << 40, 1_000_000_000 + n, n % 1000);
+    DeviceRow {
+        operator: AccountId(id(n)),
+        sector: Toy::ID,
+        key: key(1).public(),
+        admission: Toy::admit(&0, &decode(&offer).unwrap()).unwrap(),
+        offer,
+        reserved: Units::ZERO,
+        state: DeviceState::Active,
+        since: Epoch(0),
+        bond: Amount(u128::from(u64::MAX)),
+        locked: Amount(0),
+        listed: None,
+        deficit: (0, Epoch(0)),
+        duties: 0,
+    }
+}
+
+fn settlement() {
+    let mut x = Snapshot::default();
+    for n in 0..10_000 {
+        let mut e = registry::device_entry(&DeviceId(id(n)), &row(n));
+        e.commitment = Some(encode(&0u64));
+        x.devices.insert(e.id, e);
+    }
+    for n in 0..10_000u64 {
+        let slot = |d: u64| Slot {
+            device: DeviceId(id(d % 10_000)),
+            rates: [Rate(1_000_000_000); 4],
+            since: Epoch(0),
+            lost_by: None,
+            generation: 0,
+        };
+        let e = LeaseEntry {
+            id: LeaseId(id(n)),
+            sector: Toy::ID,
+            customer: AccountId(id(n)),
+            key: key(1).public(),
+            order: toy::order(2, 100),
+            slots: vec![slot(n), slot(n + 1)],
+            reserve: Units::first(100),
+            helpers: vec![],
+            deposited: Credits(1_000_000),
+            opened: Epoch(0),
+            closing: None,
+            fence: 0,
+        };
+        x.leases.insert(e.id, e);
+    }
+    let terms = Terms {
+        version: 1,
+        params: encode(&0u64),
+        pool_rates: [Rate(1); 4],
+        pool_budget: Amount(1),
+        bond_rates: [Rate(1); 4],
+        chain: ChainParams::default(),
+    };
+    let evidence = Worked(x.devices.keys().copied().collect());
+    let inputs = Inputs {
+        network: NetworkId(id(0)),
+        sector: Toy::ID,
+        epoch: Epoch(1),
+        seed: Seed([1; 32]),
+        price: Price(1_000 * PPM),
+        roots: [Hash::default(); 4],
+        terms: &terms,
+        registry: &x,
+        evidence: &evidence,
+        memory: &Nothing,
+        memory_digest: LtHash::new(),
+        tally: &Nothing,
+        tally_digest: LtHash::new(),
+    };
+    let sectors = Sectors::new().with::<Toy>();
+    let start = Instant::now();
+    let settled = settle(&**sectors.get(Toy::ID, 1).unwrap(), &inputs).unwrap();
+    assert_eq!((settled.lines.len(), settled.claims.len()), (20_000, 10_000));
+    rate("slots settled (10,000 operators, 20,000 slots, first epoch: every tally is new)", settled.lines.len(), start);
+}
+
+fn assignment() {
+    let genesis = genesis(10);
+    let sectors = Sectors::new().with::<Toy>();
+    let mut rows: Rows = genesis.rows(&sectors).unwrap().into_iter().map(|(k, v)| (k, v.unwrap())).collect();
+    let start = Instant::now();
+    let mut s = State::new(&rows);
+    for n in 0..100_000u64 {
+        registry::save_device(&mut s, &DeviceId(id(n)), None, Some(&row(n))).unwrap();
+        market::list(&mut s, &DeviceId(id(n))).unwrap();
+        s.keep();
+    }
+    let customer = AccountId(id(7));
+    cairn_ledger::bank::buy_credits(&mut s, account(0), customer, Credits(100_000), Amount(u128::MAX)).unwrap();
+    s.keep();
+    let (writes, _) = s.finish();
+    rows.extend(writes.into_iter().filter_map(|(k, v)| Some((k, v?))));
+    rate("offers listed", 100_000, start);
+    let mut s = State::new(&rows);
+    let start = Instant::now();
+    for n in 0..200 {
+        let order = encode(&toy::Order { slots: 20, reserve: 10, max_rate: u64::MAX, max_per_domain: 1, helpers: 2 });
+        market::order(&mut s, &sectors, customer, n, Toy::ID, order, key(1).public(), Credits(10), Hash::default())
+            .unwrap();
+        s.keep();
+    }
+    rate("orders of 20 slots assigned among 100,000 offers", 200, start);
+}
+
+fn peak() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(line) = status.lines().find(|l| l.starts_with("VmHWM")) {
+        println!("peak memory so far: {}", line.trim_start_matches("VmHWM:").trim());
+    }
+}
+
+fn main() {
+    settlement();
+    peak();
+    transfers();
+    assignment();
+    peak();
+}

@@ -1,0 +1,138 @@
+//! Attempts to stop the chain, to get its digests out of step, or to take money twice.
+
+use crate::net::*;
+use crate::toy::{Evidence, Toy, offer, order};
+use cairn_ledger::genesis::Export;
+use cairn_ledger::settle::Settled;
+use cairn_ledger::settlement::charge_leaf;
+use cairn_ledger::tables::*;
+use cairn_ledger::tx::*;
+use cairn_crypto::merkle::rows;
+use cairn_sector::Rules;
+use cairn_types::*;
+
+const BOND: Amount = Amount(10 * CRN);
+
+type Work = Vec<(DeviceId, u64, Vec<Vec<u8>>)>;
+
+fn market(n: u64) -> (Net, Work) {
+    let mut net = Net::new(n + 10);
+    let work = (1..=n)
+        .map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i, vec![encode(&Evidence::Worked)]))
+        .collect();
+    let buy = Action::BuyCredits { account: account(n + 1), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) };
+    net.act(n + 1, buy).unwrap();
+    net.next_epoch();
+    (net, work)
+}
+
+fn refund(x: &Settled, lease: LeaseId) -> Action {
+    let leaves: Vec<_> = x.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
+    let index = x.charges.iter().position(|c| c.0 == lease).unwrap();
+    let (charged, index) = (x.charges[index].1, index as u64);
+    Action::Refund { lease, epoch: x.settlement.epoch, charged, index, proof: rows::prove(&leaves, index).unwrap() }
+}
+
+#[test]
+fn a_refund_before_the_end_is_judged_releases_nothing_twice() {
+    let (mut net, work) = market(2);
+    let lease = net.order(3, order(2, 100), 1000).unwrap();
+    let other = net.order(3, order(2, 100), 1000).unwrap();
+    net.act(3, Action::Close { lease }).unwrap();
+    let done = cairn_ledger::settlement::Outcome::Done { lease };
+    let settled = net.epoch_with(&work, |net, settled| drop(net.act(3, refund(settled, lease)).unwrap()));
+    assert!(settled.outcomes.contains(&done), "applied after the refund");
+    // The invariants ran after each block; what is left is the registry's digest.
+    let last = net.epoch(&work);
+    assert!(last.charges.iter().any(|c| c.0 == other) && !last.charges.iter().any(|c| c.0 == lease));
+    let mut digest = cairn_crypto::lthash::LtHash::new();
+    let epoch = net.chain().epoch;
+    let mut now = net.snapshot(epoch);
+    for d in now.devices.values_mut() {
+        (d.commitment, d.answers) = (None, None);
+        cairn_ledger::registry::digest_device(&mut digest, d, true);
+    }
+    now.leases.values().for_each(|l| cairn_ledger::registry::digest_lease(&mut digest, l, true));
+    assert_eq!(net.get::<SectorTable>(&Toy::ID).unwrap().registry.digest(), digest.digest());
+}
+
+#[test]
+fn the_pool_is_never_pledged_twice() {
+    let (mut net, _) = market(1);
+    net.act(2, Action::FundPool { sector: Toy::ID, amount: Amount(CRN + CRN / 2) }).unwrap();
+    let a = net.next_epoch();
+    let b = net.next_epoch();
+    let budget = |e| net.get::<SectorEpochs>(&(e, Toy::ID)).unwrap().terms.pool_budget;
+    assert_eq!((budget(a), budget(b)), (Amount(CRN), Amount(CRN / 2)), "1.5 CRN, at most 1 an epoch");
+}
+
+#[test]
+fn a_holder_that_comes_back_dearer_is_not_paid_its_old_work_again() {
+    let (mut net, mut work) = market(1);
+    let lease = net.order(2, order(1, 1000), 100_000).unwrap();
+    let before = net.epoch(&work);
+    assert_eq!(before.charges, vec![(lease, Credits(10))]);
+    let (device, n, _) = work[0].clone();
+    // A second, dearer holder; the first asks a hundredfold and gets the slot back when the second drops it.
+    let second = net.device(5, offer(1000, 2_000_000_000, 2), BOND).unwrap();
+    let drop = Action::LegalNotice { lease, slot: 0, notice: Hash::default() };
+    net.act(n, drop.clone()).unwrap();
+    assert_eq!(net.lease(&lease).entry.slots[0].device, second);
+    let dear = Some(offer(1000, 100_000_000_000, 1));
+    net.act(n, Action::Change { device, offer: dear, key: None, rest: None }).unwrap();
+    net.act(5, drop).unwrap();
+    assert_eq!(net.lease(&lease).entry.slots[0].device, device);
+    work[0].2 = vec![encode(&Evidence::Worked)];
+    let after = net.epoch(&work);
+    assert_eq!(after.settlement.charged, Credits(1000), "10,000 unit-seconds at the new rate and no more");
+}
+
+#[test]
+fn heights_and_epochs_of_an_import_go_on() {
+    let (mut net, _) = market(1);
+    net.next_epoch();
+    let (height, epoch) = (net.chain().height, net.chain().epoch);
+    let export = Export { version: 1, height, rows: net.rows.clone().into_iter().collect() };
+    net.first = Some(export.import().unwrap());
+    net.rows.clear();
+    net.height = 0;
+    net.block(vec![]);
+    assert_eq!((net.chain().height, net.chain().epoch, net.chain().fork), (height.plus(1), epoch, 1));
+}
+
+#[test]
+fn a_crowd_in_one_domain_does_not_end_the_search() {
+    let mut net = Net::new(40);
+    for i in 1..=30 {
+        net.device(i, offer(1000, 5, 0), BOND).unwrap();
+    }
+    net.device(31, offer(1000, 5_000, 3), BOND).unwrap();
+    net.act(32, Action::BuyCredits { account: account(32), credits: Credits(10), max_cost: Amount(CRN) }).unwrap();
+    net.order(32, order(2, 1), 10).expect("one of the crowd and the dear one elsewhere");
+}
+
+#[test]
+fn what_is_free_and_in_vain_is_no_part_of_a_block() {
+    let (mut net, work) = market(1);
+    let epoch = net.chain().epoch.plus(1);
+    let tx = net.duty(work[0].0, 1, Duty::Commit { epoch, commitment: encode(&1u64) });
+    assert_eq!(net.block(vec![tx.clone(), tx.clone()]).len(), 1);
+    assert_eq!(net.block(vec![tx]).len(), 0);
+}
+
+#[test]
+fn more_due_work_than_a_block_does_waits_in_order() {
+    let mut net = Net::new(3);
+    net.device(1, offer(1000, 1, 1), BOND).unwrap();
+    let device = DeviceId::derive("cairn/device", &[account(1).as_ref(), &0u64.to_le_bytes()]);
+    let txs = (0..150).map(|i| net.tx_at(2, i, Action::Dispute { device, lease: None, claim: vec![3] })).collect();
+    assert_eq!(net.block(txs).len(), 150);
+    let open = |net: &Net| net.rows.keys().filter(|k| k[0] == 21).count();
+    let mut seen = vec![];
+    for _ in 0..11 {
+        net.block(vec![]);
+        seen.push(open(&net));
+    }
+    seen.dedup();
+    assert_eq!(seen, [150, 86, 22, 0], "64 steps a block");
+}
