@@ -155,7 +155,7 @@ class Ledger:
         row = self.leases[lease]
         lasts = row["refunded"] is None and (row["closing"] is None or row["closing"] > self.epoch)
         if lasts and row["slots"][i]["device"] is None:
-            self.reassign(lease, i, False)
+            self.reassign(lease, i)
 
     # ---- 4. transactions
     def run(self, tx):
@@ -429,9 +429,9 @@ class Ledger:
     def act_legal(self, who, lease, slot):
         row = self.leases.get(lease) or refuse("lease.unknown")
         self.own(who, row["slots"][slot]["device"] if slot < len(row["slots"]) else None)
-        self.reassign(lease, slot, False)
+        self.reassign(lease, slot)
 
-    def reassign(self, lease, i, lost):
+    def reassign(self, lease, i):
         row = self.leases[lease]
         if row["refunded"] is not None:
             return
@@ -443,7 +443,7 @@ class Ledger:
         exclude = [s["device"] for s in row["slots"]]
         found = [] if ending else self.candidates(dem, label, exclude, taken, 16)
         new = (self.choose(found, 1, dem["max_per_domain"], taken) or [None])[0]
-        lost_by = old["lost_by"] if old["device"] is None else old["device"] if lost else None
+        lost_by = old["lost_by"] if old["device"] is None else old["device"]
         row["slots"][i] = dict(old, device=new, lost_by=lost_by)
         if old["device"] is not None:
             self.give_up(old["device"], row["reserve"])
@@ -632,7 +632,7 @@ class Ledger:
             if self.holds(lease, slot, device):
                 self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
                 self.punish(device, 100_000)
-                self.reassign(lease, slot, True)
+                self.reassign(lease, slot)
         elif kind == 3:
             row = self.leases[x[0]]
             if row["refunded"] is None:

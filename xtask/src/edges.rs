@@ -19,7 +19,20 @@ pub struct Row {
 }
 
 /// What tests may reach in addition, from every crate.
-pub const FOR_TESTS: &str = "cairn-testkit";
+const FOR_ALL_TESTS: &str = "cairn-testkit";
+
+/// Tests that drive a room through the other side of its door: (room, what its tests may use).
+const FOR_TESTS: &[(&str, &str)] = &[
+    // The API is tested with the client that people use.
+    ("cairn-api", "cairn-client"),
+    // The gateway is tested against the operators' real service as well as its own double.
+    ("cairn-storage-gateway", "cairn-storage-node"),
+];
+
+/// May the tests of `from` use `to`?
+pub fn for_tests(from: &str, to: &str) -> bool {
+    to == FOR_ALL_TESTS || to == from || FOR_TESTS.contains(&(from, to))
+}
 
 const fn row(name: &'static str, uses: &'static [&'static str], reason: &'static str) -> Row {
     Row { name, may: May::Use(uses), reason }

@@ -38,7 +38,7 @@ pub fn edges(rooms: &[Room]) -> Vec<Finding> {
         };
         let ours = room.uses.iter().filter(|edge| rooms.iter().any(|other| other.name == edge.to));
         for edge in ours {
-            let for_tests = edge.dev && (edge.to == edges::FOR_TESTS || edge.to == room.name);
+            let for_tests = edge.dev && edges::for_tests(&room.name, &edge.to);
             if !for_tests && !allowed.contains(&edge.to.as_str()) {
                 findings.push(error(
                     manifest.clone(),
