@@ -91,8 +91,8 @@ impl Genesis {
         if supply.is_none_or(|x| x == 0 || x > MAX_SUPPLY) {
             return Err(bad(format!("the supply must be 1 to {MAX_SUPPLY} pebbles")));
         }
-        if self.price.0 == 0 || self.seats.is_empty() || self.seats.len() > 1000 {
-            return Err(bad("a price above zero and 1 to 1000 seats are needed".into()));
+        if self.price.0 == 0 || self.seats.len() != 1 {
+            return Err(bad("a price above zero and one seat are needed (several seats need a quorum, which this version lacks)".into()));
         }
         if self.name.is_empty() || self.name.len() > 64 || self.hrp.is_empty() || self.hrp.len() > 16 {
             return Err(bad("the name needs 1 to 64 bytes, the address prefix 1 to 16".into()));

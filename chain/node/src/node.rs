@@ -6,7 +6,7 @@ use cairn_ledger::executor::{BlockRun, Mode, Progress, Receipt, check_state, che
 use cairn_ledger::genesis::Export;
 use cairn_ledger::settle::Line;
 use cairn_ledger::settlement::Settlement;
-use cairn_ledger::state::{Key, State, Stop, Table, key_of, open_entry};
+use cairn_ledger::state::{Key, Reader, State, Stop, Table, key_of, open_entry};
 use cairn_ledger::tables::{Accounts, Chain};
 use cairn_ledger::tx::{ClaimProof, Tx};
 use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, Height, LeaseId, Refusal, SectorId, encode};
@@ -55,24 +55,28 @@ impl Inner {
         open_entry::<T>(&bytes).map(|(_, row)| Some(row)).ok_or(corrupt)
     }
 
-    async fn fetch(&self, keys: &[Key]) -> Result<BTreeMap<Key, Vec<u8>>, Refusal> {
-        let values = self.engine.get_many(keys).await.map_err(engine_refusal)?;
-        Ok(keys.iter().zip(values).filter_map(|(k, v)| Some((*k, v?))).collect())
-    }
-
     pub(crate) async fn submit(&self, tx: Tx) -> Result<Hash, Refusal> {
         let facts = &self.core.facts;
         check_stateless(&tx, facts.network, facts.fork)?;
-        let keys = hints(&tx);
+        let mut keys = hints(&tx);
         // The pool forgets what a block took as soon as the block is final: read the state again if one came between.
-        for _ in 0..8 {
+        // Rows that the check turns out to need are fetched in the next round.
+        for _ in 0..ROUNDS {
             let before = *self.core.tip.borrow();
-            let rows = self.fetch(&keys).await?;
+            let values = self.engine.get_many(&keys).await.map_err(engine_refusal)?;
+            let rows = Fetched(keys.iter().copied().zip(values).collect());
             let mut pool = lock(&self.core.pool);
             if *self.core.tip.borrow() != before {
                 continue;
             }
-            let cost = check_with_pool(&pool, rows, &tx)?;
+            let cost = match check_with_pool(&pool, rows, &tx) {
+                Ok(cost) => cost,
+                Err(Stop::Refused(refusal)) => return Err(refusal),
+                Err(Stop::Missing(key)) => {
+                    keys.push(key);
+                    continue;
+                }
+            };
             let id = pool.insert(tx, cost)?;
             self.core.forget_dropped(&id);
             return Ok(id);
@@ -105,25 +109,33 @@ impl Inner {
     }
 }
 
+/// Rounds of reading before a transaction is refused as too much work.
+const ROUNDS: usize = 32;
+
+/// Rows that were fetched; `None` = known to be absent.
+struct Fetched(BTreeMap<Key, Option<Vec<u8>>>);
+
+impl Reader for Fetched {
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, Key> {
+        self.0.get(key).cloned().ok_or(*key)
+    }
+}
+
 /// Phase 2 against the state as it will be when the waiting transactions of the account are done. Returns the cost.
-fn check_with_pool(pool: &crate::pool::Pool, mut rows: BTreeMap<Key, Vec<u8>>, tx: &Tx) -> Result<Amount, Refusal> {
-    let plain = |stop| match stop {
-        Stop::Refused(r) => r,
-        Stop::Missing(_) => Refusal::new("node.busy", "a row could not be read", "send it again"),
-    };
+fn check_with_pool(pool: &crate::pool::Pool, mut rows: Fetched, tx: &Tx) -> Result<Amount, Stop> {
     let mut cost = Amount::ZERO;
     if let Tx::Account(t, _) = tx {
         let who = t.authority.account_id();
         let state = State::new(&rows);
-        let mut account = state.get_or_default::<Accounts>(&who).map_err(plain)?;
-        let params = cairn_ledger::bank::chain(&state).map_err(plain)?.params;
+        let mut account = state.get_or_default::<Accounts>(&who)?;
+        let params = cairn_ledger::bank::chain(&state)?.params;
         let (nonce, reserved) = pool.pending(&who, account.nonce);
         account.nonce = nonce;
         account.balance = account.balance.saturating_sub(reserved);
-        rows.insert(key_of::<Accounts>(&who), encode(&(who, account)));
+        rows.0.insert(key_of::<Accounts>(&who), Some(encode(&(who, account))));
         cost = fee_of(&params, tx).saturating_add(t.tip);
     }
-    check_state(&State::new(&rows), tx).map_err(plain)?;
+    check_state(&State::new(&rows), tx)?;
     Ok(cost)
 }
 

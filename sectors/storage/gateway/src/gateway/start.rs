@@ -54,9 +54,17 @@ pub struct Started {
     pub recovery: Recovery,
 }
 
-/// Replicas of which each is enough to know an entry for sure: a majority must confirm.
-fn quorum(replicas: u16) -> u16 {
-    replicas / 2 + 1
+/// Replicas that must have an entry on disk before it counts: all but two of a large set, so that a dead operator
+/// does not stop writes. A writer that takes over reads the others as well and one more, and so sees every entry.
+const fn quorum(replicas: u16) -> u16 {
+    let spare = if replicas >= 10 {
+        2
+    } else if replicas >= 5 {
+        1
+    } else {
+        0
+    };
+    replicas - spare
 }
 
 impl Gateway {
@@ -229,12 +237,13 @@ async fn take_over(chain: &dyn ChainPort, entry: LeaseEntry) -> Result<(LeaseEnt
     Ok((entry, pen))
 }
 
-/// k and n of both kinds of lease for a number of failure domains. The log has n - k + 1 replicas of the data's
-/// profile, so that it survives whatever the data survives; at least 3 where there are as many domains.
+/// k and n of both kinds of lease for a number of failure domains. The log has so many replicas that n - k + 1 of them
+/// confirm an entry: it survives whatever the data survives. At least 3 where there are as many domains.
 pub fn profiles(domains: u16) -> (Profile, u16) {
     let data = choose_below_spare_rule(domains, &Assumptions::default()).profile;
-    let replicas = (data.n() - data.k() + 1).max(3).min(domains.max(1));
-    (data, replicas)
+    let confirm = data.n() - data.k() + 1;
+    let replicas = (confirm..).find(|r| quorum(*r) >= confirm).unwrap_or(confirm);
+    (data, replicas.max(3).min(domains.max(1)))
 }
 
 async fn order_lease(
