@@ -6,7 +6,7 @@ use cairn_ledger::executor::{BlockRun, Mode, Progress, Receipt, check_state, che
 use cairn_ledger::genesis::Export;
 use cairn_ledger::settle::Line;
 use cairn_ledger::settlement::Settlement;
-use cairn_ledger::state::{Key, State, Stop, Table, key_of, open_entry};
+use cairn_ledger::state::{Key, Reader, Run, State, Stop, Table, key_of, open_entry};
 use cairn_ledger::tables::{Accounts, Chain};
 use cairn_ledger::tx::{ClaimProof, Tx};
 use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, Height, LeaseId, Refusal, SectorId, encode};
@@ -28,6 +28,10 @@ const SCAN: usize = 4096;
 /// Size of a block that a dry run may fill.
 const DRY_RUN: usize = 1 << 20;
 
+/// Times that a submission reads the state: once for each row that phase 2 turns out to need, and again when a block
+/// comes between.
+const SUBMIT_TRIES: usize = 32;
+
 /// Parts of a running node.
 pub(crate) struct Inner {
     pub core: Arc<Core>,
@@ -37,6 +41,15 @@ pub(crate) struct Inner {
     /// Epoch below which working material was removed.
     pub pruned: AtomicU64,
     pub stop: watch::Sender<bool>,
+}
+
+/// Rows read from the state; `None`: known to be absent.
+struct Fetched(BTreeMap<Key, Option<Vec<u8>>>);
+
+impl Reader for Fetched {
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, Key> {
+        self.0.get(key).cloned().ok_or(*key)
+    }
 }
 
 /// Handle on a running node: cheap to clone, usable from any thread. The node ends with [`Node::shutdown`] or when
@@ -55,24 +68,31 @@ impl Inner {
         open_entry::<T>(&bytes).map(|(_, row)| Some(row)).ok_or(corrupt)
     }
 
-    async fn fetch(&self, keys: &[Key]) -> Result<BTreeMap<Key, Vec<u8>>, Refusal> {
+    async fn fetch(&self, keys: &[Key]) -> Result<Fetched, Refusal> {
         let values = self.engine.get_many(keys).await.map_err(engine_refusal)?;
-        Ok(keys.iter().zip(values).filter_map(|(k, v)| Some((*k, v?))).collect())
+        Ok(Fetched(keys.iter().copied().zip(values).collect()))
     }
 
     pub(crate) async fn submit(&self, tx: Tx) -> Result<Hash, Refusal> {
         let facts = &self.core.facts;
         check_stateless(&tx, facts.network, facts.fork)?;
-        let keys = hints(&tx);
+        let mut keys = hints(&tx);
         // The pool forgets what a block took as soon as the block is final: read the state again if one came between.
-        for _ in 0..8 {
+        for _ in 0..SUBMIT_TRIES {
             let before = *self.core.tip.borrow();
             let rows = self.fetch(&keys).await?;
             let mut pool = lock(&self.core.pool);
             if *self.core.tip.borrow() != before {
                 continue;
             }
-            let cost = check_with_pool(&pool, rows, &tx)?;
+            let cost = match check_with_pool(&pool, rows, &tx) {
+                Ok(cost) => cost,
+                Err(Stop::Missing(key)) => {
+                    keys.push(key);
+                    continue;
+                }
+                Err(Stop::Refused(r)) => return Err(r),
+            };
             let id = pool.insert(tx, cost)?;
             self.core.forget_dropped(&id);
             return Ok(id);
@@ -106,24 +126,20 @@ impl Inner {
 }
 
 /// Phase 2 against the state as it will be when the waiting transactions of the account are done. Returns the cost.
-fn check_with_pool(pool: &crate::pool::Pool, mut rows: BTreeMap<Key, Vec<u8>>, tx: &Tx) -> Result<Amount, Refusal> {
-    let plain = |stop| match stop {
-        Stop::Refused(r) => r,
-        Stop::Missing(_) => Refusal::new("node.busy", "a row could not be read", "send it again"),
-    };
+fn check_with_pool(pool: &crate::pool::Pool, mut rows: Fetched, tx: &Tx) -> Run<Amount> {
     let mut cost = Amount::ZERO;
     if let Tx::Account(t, _) = tx {
         let who = t.authority.account_id();
         let state = State::new(&rows);
-        let mut account = state.get_or_default::<Accounts>(&who).map_err(plain)?;
-        let params = cairn_ledger::bank::chain(&state).map_err(plain)?.params;
+        let mut account = state.get_or_default::<Accounts>(&who)?;
+        let params = cairn_ledger::bank::chain(&state)?.params;
         let (nonce, reserved) = pool.pending(&who, account.nonce);
         account.nonce = nonce;
         account.balance = account.balance.saturating_sub(reserved);
-        rows.insert(key_of::<Accounts>(&who), encode(&(who, account)));
+        rows.0.insert(key_of::<Accounts>(&who), Some(encode(&(who, account))));
         cost = fee_of(&params, tx).saturating_add(t.tip);
     }
-    check_state(&State::new(&rows), tx).map_err(plain)?;
+    check_state(&State::new(&rows), tx)?;
     Ok(cost)
 }
 
