@@ -2,7 +2,9 @@
 
 use cairn_engine::{Engine, Proof, StoredBlock};
 use cairn_ledger::events::Event;
-use cairn_ledger::executor::{BlockRun, Mode, Progress, Receipt, check_state, check_stateless, fee_of, hints};
+use cairn_ledger::executor::{
+    BlockRun, Mode, Progress, Receipt, check_state, check_stateless, fee_of, hints,
+};
 use cairn_ledger::genesis::Export;
 use cairn_ledger::settle::Line;
 use cairn_ledger::settlement::Settlement;
@@ -63,8 +65,14 @@ pub(crate) fn engine_refusal(e: cairn_engine::EngineError) -> Refusal {
 
 impl Inner {
     pub(crate) async fn row<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, Refusal> {
-        let Some(bytes) = self.engine.get(key_of::<T>(key)).await.map_err(engine_refusal)? else { return Ok(None) };
-        let corrupt = Refusal::new("state.corrupt", "a stored row does not decode", "restore the node from a verified export");
+        let Some(bytes) = self.engine.get(key_of::<T>(key)).await.map_err(engine_refusal)? else {
+            return Ok(None);
+        };
+        let corrupt = Refusal::new(
+            "state.corrupt",
+            "a stored row does not decode",
+            "restore the node from a verified export",
+        );
         open_entry::<T>(&bytes).map(|(_, row)| Some(row)).ok_or(corrupt)
     }
 
@@ -103,8 +111,15 @@ impl Inner {
     async fn simulate(&self, tx: &Tx) -> Result<Receipt, Refusal> {
         let proposer = self.core.facts.seats.first().map(|s| s.account).unwrap_or_default();
         let block = self.core.tip.borrow().plus(1).minus(self.core.facts.origin);
-        let mut run =
-            BlockRun::new(self.core.sectors.clone(), block, proposer, Mode::Build, DRY_RUN, vec![tx.clone()], None);
+        let mut run = BlockRun::new(
+            self.core.sectors.clone(),
+            block,
+            proposer,
+            Mode::Build,
+            DRY_RUN,
+            vec![tx.clone()],
+            None,
+        );
         let mut keys = run.first_need();
         loop {
             let values = self.engine.get_many(&keys).await.map_err(engine_refusal)?;
@@ -220,7 +235,11 @@ impl Node {
 
     /// Rows of a table after `after` (a stored key), at most `limit` (and at most 4096), with their stored keys in
     /// their order. Pages are not of one block.
-    pub async fn scan<T: Table>(&self, after: Option<Key>, limit: usize) -> Result<Vec<(Key, T::Key, T::Row)>, Refusal> {
+    pub async fn scan<T: Table>(
+        &self,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, T::Key, T::Row)>, Refusal> {
         let page = self.0.engine.scan(T::TAG, after, limit.min(SCAN)).await.map_err(engine_refusal)?;
         let rows = page.into_iter().filter_map(|(stored, bytes)| {
             let (key, row) = open_entry::<T>(&bytes)?;
@@ -307,18 +326,30 @@ impl Node {
     }
 
     /// A final settlement with its judged rows.
-    pub async fn settlement(&self, sector: SectorId, epoch: Epoch) -> Result<Option<(Settlement, Vec<Line>)>, Refusal> {
+    pub async fn settlement(
+        &self,
+        sector: SectorId,
+        epoch: Epoch,
+    ) -> Result<Option<(Settlement, Vec<Line>)>, Refusal> {
         let found = self.0.core.store.settlement(sector, epoch).map_err(store_refusal)?;
         Ok(found.map(|x| (x.settlement, x.lines)))
     }
 
     /// Proof of an operator's cumulative earnings in the latest final settlement of a sector.
-    pub async fn claim_proof(&self, sector: SectorId, operator: AccountId) -> Result<Option<ClaimProof>, Refusal> {
+    pub async fn claim_proof(
+        &self,
+        sector: SectorId,
+        operator: AccountId,
+    ) -> Result<Option<ClaimProof>, Refusal> {
         self.0.claim_proof(sector, operator)
     }
 
     /// Proof of a lease's cumulative charge in the latest final settlement of a sector.
-    pub async fn charge_proof(&self, sector: SectorId, lease: LeaseId) -> Result<Option<ChargeProof>, Refusal> {
+    pub async fn charge_proof(
+        &self,
+        sector: SectorId,
+        lease: LeaseId,
+    ) -> Result<Option<ChargeProof>, Refusal> {
         self.0.charge_proof(sector, lease)
     }
 
