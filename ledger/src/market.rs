@@ -443,6 +443,40 @@ pub fn release_slots(s: &mut State<'_>, row: &LeaseRow) -> Run<()> {
     Ok(())
 }
 
+/// Who takes over a slot: not a device of the lease and, if it can be avoided, not one of its helpers, of whom the
+/// rebuild needs two that are not the new holder.
+fn successor(s: &State<'_>, sectors: &Sectors, lease: &LeaseRow, index: u16, old: &Slot) -> Run<Option<Candidate>> {
+    let mut label = lease.entry.id.as_ref().to_vec();
+    label.extend_from_slice(&encode(&(index, old.generation)));
+    let mut taken = Vec::new();
+    for (i, other) in lease.entry.slots.iter().enumerate() {
+        if i != usize::from(index)
+            && let Some(d) = s.get::<Devices>(&other.device)?
+        {
+            taken.push(d.admission.domains);
+        }
+    }
+    let holders: Vec<DeviceId> = lease.entry.slots.iter().map(|x| x.device).collect();
+    let all = [holders.as_slice(), lease.entry.helpers.as_slice()].concat();
+    for exclude in [&all, &holders] {
+        let wanted = Wanted {
+            sector: lease.entry.sector,
+            order: &lease.entry.order,
+            demand: &lease.demand,
+            label: &label,
+            exclude,
+            taken: &taken,
+            enough: 16,
+        };
+        let pool = candidates(s, sectors, &wanted)?;
+        let found = choose(pool, 1, lease.demand.max_per_domain, &taken).into_iter().next();
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// Gives a slot to another device, or leaves it vacant until one is found.
 pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16) -> Run<()> {
     let Some(before) = s.get::<Leases>(&id)? else { return Ok(()) };
@@ -451,28 +485,9 @@ pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16) -
         return Ok(());
     }
     let c = chain(s)?;
-    let exclude: Vec<DeviceId> = before.entry.slots.iter().map(|x| x.device).collect();
-    let mut label = id.as_ref().to_vec();
-    label.extend_from_slice(&encode(&(index, old.generation)));
-    let mut taken = Vec::new();
-    for (i, other) in before.entry.slots.iter().enumerate() {
-        if i != usize::from(index) && let Some(d) = s.get::<Devices>(&other.device)? {
-            taken.push(d.admission.domains);
-        }
-    }
-    let wanted = Wanted {
-        sector: before.entry.sector,
-        order: &before.entry.order,
-        demand: &before.demand,
-        label: &label,
-        exclude: &exclude,
-        taken: &taken,
-        enough: 16,
-    };
     // Nobody new would be paid in a lease whose last epoch has come.
     let ending = before.entry.closing.is_some_and(|e| e <= c.epoch);
-    let pool = if ending { Vec::new() } else { candidates(s, sectors, &wanted)? };
-    let found = choose(pool, 1, before.demand.max_per_domain, &taken).into_iter().next();
+    let found = if ending { None } else { successor(s, sectors, &before, index, &old)? };
     let from = old.device;
     // Agents rebuild whatever the reason was; only a loss has a locked bond to pay them from.
     let lost_by = if vacant(&old) { old.lost_by } else { Some(from) };

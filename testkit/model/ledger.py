@@ -440,9 +440,14 @@ class Ledger:
         taken = [x for d in others for x in self.devices[d]["admission"]["domains"]]
         ending = row["closing"] is not None and row["closing"] <= self.epoch
         label = bytes.fromhex(lease) + u(i, 2) + u(old["generation"], 4)
-        exclude = [s["device"] for s in row["slots"]]
-        found = [] if ending else self.candidates(dem, label, exclude, taken, 16)
-        new = (self.choose(found, 1, dem["max_per_domain"], taken) or [None])[0]
+        holders = [s["device"] for s in row["slots"]]
+        new = None
+        # Helpers only when nobody else can: a rebuild needs two of them beside the new holder.
+        for exclude in ([] if ending else [holders + row["helpers"], holders]):
+            found = self.candidates(dem, label, exclude, taken, 16)
+            new = (self.choose(found, 1, dem["max_per_domain"], taken) or [None])[0]
+            if new is not None:
+                break
         lost_by = old["lost_by"] if old["device"] is None else old["device"]
         row["slots"][i] = dict(old, device=new, lost_by=lost_by)
         if old["device"] is not None:

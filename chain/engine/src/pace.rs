@@ -1,12 +1,16 @@
 //! Pacing, outside the application: sleeping inside a build would hold back the finality of its parent.
 
-use commonware_consensus::{Automaton, CertifiableAutomaton, Handoff, types::Round};
+use crate::block::{Ctx, D};
+use commonware_consensus::{
+    Automaton, CertifiableAutomaton, Handoff,
+    types::{Round, View},
+};
 use commonware_runtime::{Clock, Spawner};
 use commonware_utils::channel::oneshot;
 use futures::future::{Either, select};
 use std::{
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 use tokio::sync::watch;
@@ -16,14 +20,12 @@ pub(crate) struct Paced<E, A> {
     runtime: Arc<E>,
     inner: A,
     interval: watch::Receiver<Duration>,
-    /// When the last proposal was released here or seen from another validator.
-    last: Arc<Mutex<SystemTime>>,
+    turns: Arc<Mutex<Turns>>,
 }
 
 impl<E, A> Paced<E, A> {
     pub(crate) fn new(runtime: E, inner: A, interval: watch::Receiver<Duration>) -> Self {
-        let last = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
-        Self { runtime: Arc::new(runtime), inner, interval, last }
+        Self { runtime: Arc::new(runtime), inner, interval, turns: Arc::default() }
     }
 }
 
@@ -33,13 +35,49 @@ impl<E, A: Clone> Clone for Paced<E, A> {
             runtime: self.runtime.clone(),
             inner: self.inner.clone(),
             interval: self.interval.clone(),
-            last: self.last.clone(),
+            turns: self.turns.clone(),
         }
     }
 }
 
-fn set(last: &Mutex<SystemTime>, at: SystemTime) {
-    *last.lock().unwrap_or_else(PoisonError::into_inner) = at;
+/// When proposals were released here or seen from others.
+///
+/// A proposal whose round failed has the same parent as its successor: the successor has waited
+/// already, and must not wait a whole interval again.
+struct Turns {
+    parent: Option<Parent>,
+    /// Time of the newest proposal on `parent`.
+    newest: SystemTime,
+    /// Time of the newest proposal on an earlier parent.
+    before: SystemTime,
+}
+
+/// View and digest of the parent.
+type Parent = (View, D);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { parent: None, newest: SystemTime::UNIX_EPOCH, before: SystemTime::UNIX_EPOCH }
+    }
+}
+
+impl Turns {
+    /// The time from which a proposal on this parent has to wait.
+    fn base(&self, parent: Parent) -> SystemTime {
+        if self.parent == Some(parent) { self.before } else { self.newest }
+    }
+
+    fn note(&mut self, parent: Parent, at: SystemTime) {
+        if self.parent != Some(parent) {
+            self.before = self.newest;
+            self.parent = Some(parent);
+        }
+        self.newest = at;
+    }
+}
+
+fn locked(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
+    turns.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until the interval has passed since `last`; a change of the interval takes effect at once.
@@ -73,37 +111,36 @@ async fn wait_turn<E: Clock>(
 impl<E, A> Automaton for Paced<E, A>
 where
     E: Spawner + Clock,
-    A: Automaton,
-    A::Context: Send + 'static,
+    A: Automaton<Context = Ctx>,
 {
-    type Context = A::Context;
+    type Context = Ctx;
     type Digest = A::Digest;
 
-    async fn propose(&mut self, context: A::Context) -> oneshot::Receiver<A::Digest> {
+    async fn propose(&mut self, context: Ctx) -> oneshot::Receiver<A::Digest> {
         let (mut sender, receiver) = oneshot::channel();
         let mut inner = self.inner.clone();
         let mut interval = self.interval.clone();
-        let last = self.last.clone();
+        let turns = self.turns.clone();
+        let parent = context.parent;
         let child = self.runtime.child("propose");
         child.spawn(move |runtime| async move {
-            let before = *last.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = pin!(wait_turn(&runtime, &mut interval, before));
+            let base = locked(&turns).base(parent);
+            let turn = pin!(wait_turn(&runtime, &mut interval, base));
             // Consensus closes the channel when it gives the view up.
             let released = match select(turn, pin!(sender.closed())).await {
                 Either::Left((released, _)) => released,
                 Either::Right(_) => return,
             };
             let Ok(digest) = inner.propose(context).await.await else { return };
-            // A build that consensus gave up must not use up the turn.
             if sender.send(digest).is_ok() {
-                set(&last, released);
+                locked(&turns).note(parent, released);
             }
         });
         receiver
     }
 
-    async fn verify(&mut self, context: A::Context, payload: A::Digest) -> oneshot::Receiver<bool> {
-        set(&self.last, self.runtime.current());
+    async fn verify(&mut self, context: Ctx, payload: A::Digest) -> oneshot::Receiver<bool> {
+        locked(&self.turns).note(context.parent, self.runtime.current());
         self.inner.verify(context, payload).await
     }
 }
@@ -111,10 +148,9 @@ where
 impl<E, A> CertifiableAutomaton for Paced<E, A>
 where
     E: Spawner + Clock,
-    A: CertifiableAutomaton,
-    A::Context: Send + 'static,
+    A: CertifiableAutomaton<Context = Ctx>,
 {
-    async fn prepare(&mut self, context: A::Context) -> oneshot::Receiver<Handoff<A::Digest>> {
+    async fn prepare(&mut self, context: Ctx) -> oneshot::Receiver<Handoff<A::Digest>> {
         self.inner.prepare(context).await
     }
 

@@ -11,7 +11,8 @@ pub(crate) fn make_dirs(dir: &Path) -> io::Result<()> {
 
 /// Writes a file so that after a crash it is whole or absent. Durable when this returns.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "a path without a directory"))?;
+    let parent =
+        path.parent().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "a path without a directory"))?;
     fs::create_dir_all(parent)?;
     let draft = path.with_extension("new");
     let mut file = File::create(&draft)?;

@@ -24,12 +24,16 @@ fn gather(core: &Core, task: &Task) -> Result<Inputs, Trouble> {
     let (sector, epoch) = (task.sector, task.epoch);
     let name = format!("epoch {epoch} of sector {sector}");
     let seed = task.times.seed.ok_or_else(|| format!("{name} has no seed"))?;
-    let registry = core.store.snapshot(epoch, sector)?.ok_or_else(|| format!("the registry at the lock of {name} is not held here"))?;
+    let registry = core
+        .store
+        .snapshot(epoch, sector)?
+        .ok_or_else(|| format!("the registry at the lock of {name} is not held here"))?;
     let postings = core.store.settled_postings(epoch, sector)?;
     let mut bundles = Vec::new();
     for p in &postings {
         if let Some(hash) = p.bundle {
-            let missing = || format!("the certified bundle of device {} for {name} is not held here", p.device);
+            let missing =
+                || format!("the certified bundle of device {} for {name} is not held here", p.device);
             bundles.push(core.store.bundle(epoch, &hash)?.ok_or_else(missing)?);
         }
     }
@@ -66,10 +70,14 @@ pub(crate) fn judge(core: &Core, task: &Task) -> Result<Settled, Trouble> {
     ];
     for (what, here, chain) in pairs {
         if here != chain {
-            return Err(format!("{what} of epoch {} of sector {}: digest {here} here, {chain} on chain", task.epoch, task.sector));
+            return Err(format!(
+                "{what} of epoch {} of sector {}: digest {here} here, {chain} on chain",
+                task.epoch, task.sector
+            ));
         }
     }
     let pack = Pack::new(inputs, &settled).encode();
-    files::write(&core.store.pack_path(task.sector, task.epoch), &pack).map_err(|e| format!("the pack cannot be written: {e}"))?;
+    files::write(&core.store.pack_path(task.sector, task.epoch), &pack)
+        .map_err(|e| format!("the pack cannot be written: {e}"))?;
     Ok(settled)
 }

@@ -95,7 +95,12 @@ impl Kv {
     }
 
     /// Pairs under a prefix from `from` on (a whole key), ascending, at most `limit`.
-    pub(crate) fn scan_from(&self, prefix: &[u8], from: &[u8], limit: usize) -> KvResult<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub(crate) fn scan_from(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> KvResult<Vec<(Vec<u8>, Vec<u8>)>> {
         let tx = self.db()?.begin_read().map_err(text)?;
         let table = tx.open_table(TABLE).map_err(text)?;
         let mut out = Vec::new();

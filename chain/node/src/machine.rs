@@ -50,7 +50,12 @@ impl Machine for Ledger {
 }
 
 impl Ledger {
-    fn execution(&self, header: &Header, body: Option<Vec<u8>>, txs: Result<Vec<Tx>, String>) -> Box<dyn Execution> {
+    fn execution(
+        &self,
+        header: &Header,
+        body: Option<Vec<u8>>,
+        txs: Result<Vec<Tx>, String>,
+    ) -> Box<dyn Execution> {
         let core = self.0.clone();
         let mode = if body.is_some() { Mode::Check } else { Mode::Build };
         let run = txs.and_then(|txs| Ok(block_run(&core, header, mode, txs, self.proposer(header)?)));
@@ -84,22 +89,33 @@ fn signatures_hold(txs: &[Tx], seed: &[u8; 32]) -> Result<bool, Refusal> {
     let mut parts = Vec::new();
     for tx in txs {
         if let Tx::Account(t, signatures) = tx {
-            let pairs = t.authority.resolve(signatures).map_err(|e| {
-                Refusal::with("tx.signature", e.to_string(), "sign with the account's keys")
-            })?;
+            let pairs = t
+                .authority
+                .resolve(signatures)
+                .map_err(|e| Refusal::with("tx.signature", e.to_string(), "sign with the account's keys"))?;
             parts.push((encode(&**t), pairs));
         }
     }
     let items: Vec<BatchItem<'_>> = parts
         .iter()
-        .flat_map(|(message, pairs)| pairs.iter().map(|(key, sig)| (*key, ACCOUNT_DOMAIN, message.as_slice(), *sig)))
+        .flat_map(|(message, pairs)| {
+            pairs.iter().map(|(key, sig)| (*key, ACCOUNT_DOMAIN, message.as_slice(), *sig))
+        })
         .collect();
     Ok(verify_batch(&items, seed))
 }
 
 fn block_run(core: &Core, header: &Header, mode: Mode, txs: Vec<Tx>, proposer: AccountId) -> BlockRun {
     let first = (header.height == 1).then(|| core.facts.first.clone());
-    BlockRun::new(core.sectors.clone(), Height(header.height), proposer, mode, MAX_BODY - LIST_LENGTH, txs, first)
+    BlockRun::new(
+        core.sectors.clone(),
+        Height(header.height),
+        proposer,
+        mode,
+        MAX_BODY - LIST_LENGTH,
+        txs,
+        first,
+    )
 }
 
 impl Execution for Run {
@@ -130,9 +146,16 @@ impl Run {
     fn finish(&mut self, done: BlockDone) -> Step {
         let body = self.body.take().unwrap_or_else(|| encode(&done.txs));
         let writes = done.writes.iter().map(|(k, v)| (*k, v.clone())).collect();
-        let dropped = done.dropped.into_iter().map(|(id, r)| (id, r.code.to_owned(), r.cause.into_owned(), r.remedy.to_owned()));
-        let executed =
-            Executed { writes: done.writes, receipts: done.receipts, events: done.events, dropped: dropped.collect() };
+        let dropped = done
+            .dropped
+            .into_iter()
+            .map(|(id, r)| (id, r.code.to_owned(), r.cause.into_owned(), r.remedy.to_owned()));
+        let executed = Executed {
+            writes: done.writes,
+            receipts: done.receipts,
+            events: done.events,
+            dropped: dropped.collect(),
+        };
         self.core.remember(&self.header, &body, executed);
         Step::Done(cairn_engine::Executed { body, writes })
     }

@@ -2,11 +2,13 @@
 
 use cairn_engine::{Engine, Proof, StoredBlock};
 use cairn_ledger::events::Event;
-use cairn_ledger::executor::{BlockRun, Mode, Progress, Receipt, check_state, check_stateless, fee_of, hints};
+use cairn_ledger::executor::{
+    BlockRun, Mode, Progress, Receipt, check_state, check_stateless, fee_of, hints,
+};
 use cairn_ledger::genesis::Export;
 use cairn_ledger::settle::Line;
 use cairn_ledger::settlement::Settlement;
-use cairn_ledger::state::{Key, Reader, State, Stop, Table, key_of, open_entry};
+use cairn_ledger::state::{Key, Reader, Run, State, Stop, Table, key_of, open_entry};
 use cairn_ledger::tables::{Accounts, Chain};
 use cairn_ledger::tx::{ClaimProof, Tx};
 use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, Height, LeaseId, Refusal, SectorId, encode};
@@ -28,6 +30,10 @@ const SCAN: usize = 4096;
 /// Size of a block that a dry run may fill.
 const DRY_RUN: usize = 1 << 20;
 
+/// Times that a submission reads the state: once for each row that phase 2 turns out to need, and again when a block
+/// comes between.
+const SUBMIT_TRIES: usize = 32;
+
 /// Parts of a running node.
 pub(crate) struct Inner {
     pub core: Arc<Core>,
@@ -37,6 +43,15 @@ pub(crate) struct Inner {
     /// Epoch below which working material was removed.
     pub pruned: AtomicU64,
     pub stop: watch::Sender<bool>,
+}
+
+/// Rows read from the state; `None`: known to be absent.
+struct Fetched(BTreeMap<Key, Option<Vec<u8>>>);
+
+impl Reader for Fetched {
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, Key> {
+        self.0.get(key).cloned().ok_or(*key)
+    }
 }
 
 /// Handle on a running node: cheap to clone, usable from any thread. The node ends with [`Node::shutdown`] or when
@@ -50,9 +65,20 @@ pub(crate) fn engine_refusal(e: cairn_engine::EngineError) -> Refusal {
 
 impl Inner {
     pub(crate) async fn row<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, Refusal> {
-        let Some(bytes) = self.engine.get(key_of::<T>(key)).await.map_err(engine_refusal)? else { return Ok(None) };
-        let corrupt = Refusal::new("state.corrupt", "a stored row does not decode", "restore the node from a verified export");
+        let Some(bytes) = self.engine.get(key_of::<T>(key)).await.map_err(engine_refusal)? else {
+            return Ok(None);
+        };
+        let corrupt = Refusal::new(
+            "state.corrupt",
+            "a stored row does not decode",
+            "restore the node from a verified export",
+        );
         open_entry::<T>(&bytes).map(|(_, row)| Some(row)).ok_or(corrupt)
+    }
+
+    async fn fetch(&self, keys: &[Key]) -> Result<Fetched, Refusal> {
+        let values = self.engine.get_many(keys).await.map_err(engine_refusal)?;
+        Ok(Fetched(keys.iter().copied().zip(values).collect()))
     }
 
     pub(crate) async fn submit(&self, tx: Tx) -> Result<Hash, Refusal> {
@@ -60,22 +86,20 @@ impl Inner {
         check_stateless(&tx, facts.network, facts.fork)?;
         let mut keys = hints(&tx);
         // The pool forgets what a block took as soon as the block is final: read the state again if one came between.
-        // Rows that the check turns out to need are fetched in the next round.
-        for _ in 0..ROUNDS {
+        for _ in 0..SUBMIT_TRIES {
             let before = *self.core.tip.borrow();
-            let values = self.engine.get_many(&keys).await.map_err(engine_refusal)?;
-            let rows = Fetched(keys.iter().copied().zip(values).collect());
+            let rows = self.fetch(&keys).await?;
             let mut pool = lock(&self.core.pool);
             if *self.core.tip.borrow() != before {
                 continue;
             }
             let cost = match check_with_pool(&pool, rows, &tx) {
                 Ok(cost) => cost,
-                Err(Stop::Refused(refusal)) => return Err(refusal),
                 Err(Stop::Missing(key)) => {
                     keys.push(key);
                     continue;
                 }
+                Err(Stop::Refused(r)) => return Err(r),
             };
             let id = pool.insert(tx, cost)?;
             self.core.forget_dropped(&id);
@@ -87,8 +111,15 @@ impl Inner {
     async fn simulate(&self, tx: &Tx) -> Result<Receipt, Refusal> {
         let proposer = self.core.facts.seats.first().map(|s| s.account).unwrap_or_default();
         let block = self.core.tip.borrow().plus(1).minus(self.core.facts.origin);
-        let mut run =
-            BlockRun::new(self.core.sectors.clone(), block, proposer, Mode::Build, DRY_RUN, vec![tx.clone()], None);
+        let mut run = BlockRun::new(
+            self.core.sectors.clone(),
+            block,
+            proposer,
+            Mode::Build,
+            DRY_RUN,
+            vec![tx.clone()],
+            None,
+        );
         let mut keys = run.first_need();
         loop {
             let values = self.engine.get_many(&keys).await.map_err(engine_refusal)?;
@@ -109,20 +140,8 @@ impl Inner {
     }
 }
 
-/// Rounds of reading before a transaction is refused as too much work.
-const ROUNDS: usize = 32;
-
-/// Rows that were fetched; `None` = known to be absent.
-struct Fetched(BTreeMap<Key, Option<Vec<u8>>>);
-
-impl Reader for Fetched {
-    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, Key> {
-        self.0.get(key).cloned().ok_or(*key)
-    }
-}
-
 /// Phase 2 against the state as it will be when the waiting transactions of the account are done. Returns the cost.
-fn check_with_pool(pool: &crate::pool::Pool, mut rows: Fetched, tx: &Tx) -> Result<Amount, Stop> {
+fn check_with_pool(pool: &crate::pool::Pool, mut rows: Fetched, tx: &Tx) -> Run<Amount> {
     let mut cost = Amount::ZERO;
     if let Tx::Account(t, _) = tx {
         let who = t.authority.account_id();
@@ -216,7 +235,11 @@ impl Node {
 
     /// Rows of a table after `after` (a stored key), at most `limit` (and at most 4096), with their stored keys in
     /// their order. Pages are not of one block.
-    pub async fn scan<T: Table>(&self, after: Option<Key>, limit: usize) -> Result<Vec<(Key, T::Key, T::Row)>, Refusal> {
+    pub async fn scan<T: Table>(
+        &self,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, T::Key, T::Row)>, Refusal> {
         let page = self.0.engine.scan(T::TAG, after, limit.min(SCAN)).await.map_err(engine_refusal)?;
         let rows = page.into_iter().filter_map(|(stored, bytes)| {
             let (key, row) = open_entry::<T>(&bytes)?;
@@ -303,18 +326,30 @@ impl Node {
     }
 
     /// A final settlement with its judged rows.
-    pub async fn settlement(&self, sector: SectorId, epoch: Epoch) -> Result<Option<(Settlement, Vec<Line>)>, Refusal> {
+    pub async fn settlement(
+        &self,
+        sector: SectorId,
+        epoch: Epoch,
+    ) -> Result<Option<(Settlement, Vec<Line>)>, Refusal> {
         let found = self.0.core.store.settlement(sector, epoch).map_err(store_refusal)?;
         Ok(found.map(|x| (x.settlement, x.lines)))
     }
 
     /// Proof of an operator's cumulative earnings in the latest final settlement of a sector.
-    pub async fn claim_proof(&self, sector: SectorId, operator: AccountId) -> Result<Option<ClaimProof>, Refusal> {
+    pub async fn claim_proof(
+        &self,
+        sector: SectorId,
+        operator: AccountId,
+    ) -> Result<Option<ClaimProof>, Refusal> {
         self.0.claim_proof(sector, operator)
     }
 
     /// Proof of a lease's cumulative charge in the latest final settlement of a sector.
-    pub async fn charge_proof(&self, sector: SectorId, lease: LeaseId) -> Result<Option<ChargeProof>, Refusal> {
+    pub async fn charge_proof(
+        &self,
+        sector: SectorId,
+        lease: LeaseId,
+    ) -> Result<Option<ChargeProof>, Refusal> {
         self.0.charge_proof(sector, lease)
     }
 

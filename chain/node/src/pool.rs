@@ -124,7 +124,9 @@ impl Pool {
 
     /// Removes a transaction; true if it was there.
     pub(crate) fn remove(&mut self, id: &Hash) -> bool {
-        let Some(entry) = self.places.remove(id).and_then(|place| self.entries.remove(&place)) else { return false };
+        let Some(entry) = self.places.remove(id).and_then(|place| self.entries.remove(&place)) else {
+            return false;
+        };
         self.bytes -= entry.size;
         let sender = entry.sender;
         if let Some(n) = self.senders.get_mut(&sender) {
@@ -186,7 +188,10 @@ mod tests {
 
     fn seat() -> Tx {
         let duty = SeatDuty::Certificate { epoch: Epoch(0), sector: SectorId(1), devices: vec![] };
-        Tx::Seat(Box::new(SeatTx { network: NetworkId::default(), fork: 0, seat: 0, duty }), Signature([0; 64]))
+        Tx::Seat(
+            Box::new(SeatTx { network: NetworkId::default(), fork: 0, seat: 0, duty }),
+            Signature([0; 64]),
+        )
     }
 
     #[test]

@@ -27,12 +27,18 @@ const TRIES: usize = 8;
 impl Inner {
     pub(crate) async fn upload_bundle(&self, bytes: Vec<u8>) -> Result<Hash, Refusal> {
         if u64::try_from(bytes.len()).is_ok_and(|n| n > BUNDLE_LIMIT) {
-            return Err(Refusal::new("bundle.size", "the bundle is too large", "leave the rest for the next epoch"));
+            return Err(Refusal::new(
+                "bundle.size",
+                "the bundle is too large",
+                "leave the rest for the next epoch",
+            ));
         }
         let signed = SignedBundle::decode(&bytes)?;
         let b = &signed.bundle;
         let chain = chain_row(self).await?;
-        let wrong = |cause: String| Refusal::with("bundle.target", cause, "make the bundle for this network and epoch");
+        let wrong = |cause: String| {
+            Refusal::with("bundle.target", cause, "make the bundle for this network and epoch")
+        };
         if b.network != self.core.facts.network {
             return Err(wrong("the bundle is of another network".into()));
         }
@@ -40,7 +46,8 @@ impl Inner {
             return Err(wrong(format!("the bundle is of epoch {}, now is epoch {}", b.epoch, chain.epoch)));
         }
         let device = self.row::<Devices>(&b.device).await?.ok_or_else(unknown_device)?;
-        let sector = self.row::<SectorTable>(&device.sector).await?.ok_or_else(|| unknown_sector(device.sector))?;
+        let sector =
+            self.row::<SectorTable>(&device.sector).await?.ok_or_else(|| unknown_sector(device.sector))?;
         b.check(self.core.sectors.get(device.sector, sector.version)?.as_ref())?;
         signed.check_signature(&device.key)?;
         let hash = bundle_hash(&bytes);
@@ -48,9 +55,14 @@ impl Inner {
         if held.iter().any(|(h, _)| *h == hash) {
             return Ok(hash);
         }
-        let posted = self.core.store.posting(b.epoch, &b.device).map_err(store_refusal)?.and_then(|p| p.bundle);
+        let posted =
+            self.core.store.posting(b.epoch, &b.device).map_err(store_refusal)?.and_then(|p| p.bundle);
         if held.len() >= BUNDLES_PER_DEVICE && posted.is_none_or(|(h, _)| h != hash) {
-            return Err(Refusal::new("bundle.many", "four bundles of this device and epoch are held already", "post one of them"));
+            return Err(Refusal::new(
+                "bundle.many",
+                "four bundles of this device and epoch are held already",
+                "post one of them",
+            ));
         }
         let (epoch, device) = (b.epoch, b.device);
         self.core.store.put_bundle(epoch, &device, &hash, &bytes).map_err(store_refusal)?;
@@ -87,11 +99,17 @@ impl Inner {
 
     /// The latest final settlement with a part of the tally after it.
     fn latest(&self, sector: SectorId) -> Result<Option<(Epoch, Vec<(Vec<u8>, Vec<u8>)>)>, Refusal> {
-        let Some((epoch, _)) = self.core.store.promoted(sector).map_err(store_refusal)? else { return Ok(None) };
+        let Some((epoch, _)) = self.core.store.promoted(sector).map_err(store_refusal)? else {
+            return Ok(None);
+        };
         Ok(Some((epoch, self.core.store.contents(sector).map_err(store_refusal)?.tally)))
     }
 
-    pub(crate) fn claim_proof(&self, sector: SectorId, operator: AccountId) -> Result<Option<ClaimProof>, Refusal> {
+    pub(crate) fn claim_proof(
+        &self,
+        sector: SectorId,
+        operator: AccountId,
+    ) -> Result<Option<ClaimProof>, Refusal> {
         let Some((epoch, tally)) = self.latest(sector)? else { return Ok(None) };
         let claims: Vec<(AccountId, Amount)> = part(&tally, b'e', AccountId);
         let leaf = |(o, a): &(AccountId, Amount)| claim_leaf(o, *a);
@@ -100,7 +118,11 @@ impl Inner {
         Ok(Some(ClaimProof { sector, epoch, operator, earned, index, proof }))
     }
 
-    pub(crate) fn charge_proof(&self, sector: SectorId, lease: LeaseId) -> Result<Option<ChargeProof>, Refusal> {
+    pub(crate) fn charge_proof(
+        &self,
+        sector: SectorId,
+        lease: LeaseId,
+    ) -> Result<Option<ChargeProof>, Refusal> {
         let Some((epoch, tally)) = self.latest(sector)? else { return Ok(None) };
         let charges: Vec<(LeaseId, Credits)> = part(&tally, b'c', LeaseId);
         let leaf = |(l, c): &(LeaseId, Credits)| charge_leaf(l, *c);
@@ -110,7 +132,13 @@ impl Inner {
     }
 
     /// The tally was written with the settlement; a tree that differs must not be handed out.
-    fn agrees(&self, sector: SectorId, epoch: Epoch, of: impl Fn(&Settlement) -> (Hash, u64), root: Hash) -> Result<(), Refusal> {
+    fn agrees(
+        &self,
+        sector: SectorId,
+        epoch: Epoch,
+        of: impl Fn(&Settlement) -> (Hash, u64),
+        root: Hash,
+    ) -> Result<(), Refusal> {
         let record = self.core.store.settlement(sector, epoch).map_err(store_refusal)?;
         match record {
             // Right after an import the record lies in the fork before; the chain holds its roots.
@@ -145,7 +173,11 @@ impl Inner {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        Err(Refusal::new("export.busy", "blocks came faster than the state could be read", "set a longer interval and export again"))
+        Err(Refusal::new(
+            "export.busy",
+            "blocks came faster than the state could be read",
+            "set a longer interval and export again",
+        ))
     }
 
     async fn table(&self, table: u8) -> Result<Vec<(Key, Vec<u8>)>, Refusal> {
@@ -163,8 +195,14 @@ impl Inner {
 }
 
 /// The entries of a tally under one prefix, ascending by id, as the settlement's trees hold them.
-fn part<I, V: borsh::BorshDeserialize>(tally: &[(Vec<u8>, Vec<u8>)], prefix: u8, id: impl Fn([u8; 32]) -> I) -> Vec<(I, V)> {
-    debug_assert!(keys::earned(&AccountId::default()).len() == 33 && keys::charged(&LeaseId::default()).len() == 33);
+fn part<I, V: borsh::BorshDeserialize>(
+    tally: &[(Vec<u8>, Vec<u8>)],
+    prefix: u8,
+    id: impl Fn([u8; 32]) -> I,
+) -> Vec<(I, V)> {
+    debug_assert!(
+        keys::earned(&AccountId::default()).len() == 33 && keys::charged(&LeaseId::default()).len() == 33
+    );
     tally
         .iter()
         .filter(|(k, _)| k.first() == Some(&prefix))
@@ -173,7 +211,11 @@ fn part<I, V: borsh::BorshDeserialize>(tally: &[(Vec<u8>, Vec<u8>)], prefix: u8,
 }
 
 /// Value, position and path of an entry.
-fn prove<I: Ord, V: Copy>(list: &[(I, V)], id: &I, leaf: impl Fn(&(I, V)) -> Vec<u8>) -> Option<(V, u64, RowProof)> {
+fn prove<I: Ord, V: Copy>(
+    list: &[(I, V)],
+    id: &I,
+    leaf: impl Fn(&(I, V)) -> Vec<u8>,
+) -> Option<(V, u64, RowProof)> {
     let at = list.binary_search_by(|(x, _)| x.cmp(id)).ok()?;
     let index = u64::try_from(at).ok()?;
     let proof = RowTree::new(list.iter().map(leaf)).prove(index).ok()?;

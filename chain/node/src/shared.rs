@@ -208,7 +208,11 @@ impl Core {
             return Ok(());
         }
         if height > applied.plus(1) {
-            tracing::error!(from = applied.0, to = height.0, "final blocks were missed; the registry is read anew");
+            tracing::error!(
+                from = applied.0,
+                to = height.0,
+                "final blocks were missed; the registry is read anew"
+            );
             self.stale.store(true, Ordering::Release);
         }
         match self.recall(block) {
@@ -223,7 +227,8 @@ impl Core {
     fn take_in(&self, block: &FinalBlock, height: Height, done: &Executed) -> KvResult<()> {
         let chain = chain_of(&done.writes).ok_or("a block without a chain row")?;
         let since = height.0.saturating_sub(1);
-        let starts = since.checked_rem(chain.params.epoch_blocks) == Some(0) && !self.stale.load(Ordering::Acquire);
+        let starts =
+            since.checked_rem(chain.params.epoch_blocks) == Some(0) && !self.stale.load(Ordering::Acquire);
         let sectors: &[SectorId] = if starts { &chain.sectors } else { &[] };
         let events = BlockEvents {
             height,
@@ -248,7 +253,10 @@ impl Core {
 
     /// A final block whose effects are not known here: its events stay unknown, the mirror is read anew.
     fn take_in_blind(&self, block: &FinalBlock, height: Height) -> KvResult<()> {
-        tracing::error!(height = height.0, "the effects of a final block are unknown; its events are missing from the history");
+        tracing::error!(
+            height = height.0,
+            "the effects of a final block are unknown; its events are missing from the history"
+        );
         self.stale.store(true, Ordering::Release);
         let epoch = self.view().chain.map(|c| c.epoch).unwrap_or_default();
         let timestamp_ms = block.header.timestamp_ms;
@@ -273,7 +281,11 @@ impl Core {
             for id in pool.stale(&t.authority.account_id(), t.nonce.saturating_add(1)) {
                 pool.remove(&id);
                 let text = |s: &str| s.to_owned();
-                self.note_dropped(id, height, (text("tx.nonce"), text("another transaction took the nonce"), text("sign again")));
+                self.note_dropped(
+                    id,
+                    height,
+                    (text("tx.nonce"), text("another transaction took the nonce"), text("sign again")),
+                );
             }
         }
     }
@@ -304,5 +316,9 @@ impl Core {
 
 /// The store's word as a refusal.
 pub(crate) fn store_refusal(cause: String) -> Refusal {
-    Refusal::with("node.store", format!("the node's store failed: {cause}"), "start the node again; if it repeats, check the disk")
+    Refusal::with(
+        "node.store",
+        format!("the node's store failed: {cause}"),
+        "start the node again; if it repeats, check the disk",
+    )
 }

@@ -6,8 +6,8 @@ use cairn_ledger::state::{Writes, key_of, open_entry};
 use cairn_ledger::tables::{Chain, ChainRow, SeatRow, Seats, SectorTable};
 use cairn_types::{Epoch, Hash, Refusal, SectorId, decode, encode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -32,7 +32,9 @@ fn config_error(cause: impl Into<String>) -> NodeError {
 
 pub(crate) async fn start(config: NodeConfig) -> Result<Arc<Inner>, NodeError> {
     let Some(seat) = &config.seat else {
-        return Err(config_error("a node without a seat cannot follow a network yet; give it the secrets of a seat"));
+        return Err(config_error(
+            "a node without a seat cannot follow a network yet; give it the secrets of a seat",
+        ));
     };
     let interval = config.interval.min(MAX_INTERVAL);
     let store = Store::open(&config.dir).map_err(store_error)?;
@@ -41,11 +43,18 @@ pub(crate) async fn start(config: NodeConfig) -> Result<Arc<Inner>, NodeError> {
     let solo = SoloConfig {
         interval,
         max_body: MAX_BODY,
-        ..SoloConfig::new(config.dir.join("engine"), encode(&(facts.network, facts.fork)), seat.identity_seed, seat.consensus_secret)
+        ..SoloConfig::new(
+            config.dir.join("engine"),
+            encode(&(facts.network, facts.fork)),
+            seat.identity_seed,
+            seat.consensus_secret,
+        )
     };
     let core = Arc::new(Core::new(facts, config.sectors, store));
     let machine = Arc::new(Ledger(core.clone()));
-    let engine = tokio::task::spawn_blocking(move || cairn_engine::start(solo, machine)).await.map_err(store_error)??;
+    let engine = tokio::task::spawn_blocking(move || cairn_engine::start(solo, machine))
+        .await
+        .map_err(store_error)??;
     catch_up(&core, &engine).await?;
     let inner = Arc::new(Inner {
         core,
@@ -66,7 +75,12 @@ pub(crate) async fn start(config: NodeConfig) -> Result<Arc<Inner>, NodeError> {
 fn check_seat(seat: &SeatKeys, facts: &Facts) -> Result<(), NodeError> {
     let row = facts.seats.get(usize::from(seat.number));
     let row = row.ok_or_else(|| config_error(format!("the network has no seat {}", seat.number)))?;
-    let wrong = |what| Err(config_error(format!("the {what} of seat {} is not the one of the genesis; use its key files", seat.number)));
+    let wrong = |what| {
+        Err(config_error(format!(
+            "the {what} of seat {} is not the one of the genesis; use its key files",
+            seat.number
+        )))
+    };
     if row.key != seat.message.public() {
         return wrong("message key");
     }
@@ -105,7 +119,11 @@ fn facts(config: &NodeConfig, store: &Store) -> Result<Facts, NodeError> {
     let wanted = Base { fork: chain.fork, origin: chain.origin.0, import: digest };
     match base {
         Some(found) if found == wanted => {}
-        Some(_) => return Err(config_error("the directory holds another fork of the network; choose a new directory for an import")),
+        Some(_) => {
+            return Err(config_error(
+                "the directory holds another fork of the network; choose a new directory for an import",
+            ));
+        }
         None => {
             if let Some(export) = &config.import {
                 files::write(&config.dir.join("import.bin"), &encode(export)).map_err(store_error)?;
@@ -150,7 +168,8 @@ impl Rows<'_> {
     }
 
     fn chain(&self) -> Result<ChainRow, NodeError> {
-        let missing = Refusal::new("genesis.invalid", "the first state has no chain row", "export the state again");
+        let missing =
+            Refusal::new("genesis.invalid", "the first state has no chain row", "export the state again");
         self.get::<Chain>(&()).ok_or(NodeError::Genesis(missing))
     }
 
@@ -159,12 +178,14 @@ impl Rows<'_> {
     }
 
     fn latest(&self, chain: &ChainRow) -> Vec<(SectorId, Epoch, Hash)> {
-        let latest = |id: &SectorId| self.get::<SectorTable>(id)?.latest.map(|(epoch, hash)| (*id, epoch, hash));
+        let latest =
+            |id: &SectorId| self.get::<SectorTable>(id)?.latest.map(|(epoch, hash)| (*id, epoch, hash));
         chain.sectors.iter().filter_map(latest).collect()
     }
 
     fn sector_known(&self, id: SectorId, config: &NodeConfig) -> Result<(), NodeError> {
-        let row = self.get::<SectorTable>(&id).ok_or_else(|| config_error(format!("sector {id} has no row")))?;
+        let row =
+            self.get::<SectorTable>(&id).ok_or_else(|| config_error(format!("sector {id} has no row")))?;
         config.sectors.get(id, row.version).map(|_| ()).map_err(NodeError::Genesis)
     }
 }

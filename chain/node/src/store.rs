@@ -3,11 +3,11 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_audit::Posting;
+use cairn_crypto::merkle::rows::RowProof;
 use cairn_ledger::events::Event;
 use cairn_ledger::executor::Receipt;
 use cairn_ledger::genesis::Contents;
 use cairn_ledger::registry::device_entry;
-use cairn_crypto::merkle::rows::RowProof;
 use cairn_ledger::settle::{Line, Settled, outcome_chunks};
 use cairn_ledger::settlement::{Outcome, Settlement};
 use cairn_ledger::state::{Key, Table, Writes, open_entry};
@@ -107,7 +107,13 @@ impl Store {
     }
 
     /// Makes a store for a new chain: an imported state brings registry, memory and tallies along.
-    pub(crate) fn create(&self, base: &Base, rows: &Writes, contents: &[Contents], latest: &[(SectorId, Epoch, Hash)]) -> KvResult<()> {
+    pub(crate) fn create(
+        &self,
+        base: &Base,
+        rows: &Writes,
+        contents: &[Contents],
+        latest: &[(SectorId, Epoch, Hash)],
+    ) -> KvResult<()> {
         let mut b = Batch::default();
         b.put(key(space::META, &[b"base"]), encode(base));
         b.put(key(space::META, &[b"applied"]), encode(&base.origin));
@@ -164,7 +170,8 @@ impl Store {
                 b.put(key(space::DEVICE, &[id.as_ref()]), encode(&row.sector));
             }
             if k[0] == Postings::TAG {
-                let ((epoch, device), row) = open_entry::<Postings>(v).ok_or("a posting row does not decode")?;
+                let ((epoch, device), row) =
+                    open_entry::<Postings>(v).ok_or("a posting row does not decode")?;
                 b.put(key(space::POSTING, &[&epoch.0.to_be_bytes(), device.as_ref()]), encode(&row));
             }
         }
@@ -188,13 +195,21 @@ impl Store {
 
     fn rows<T: Table>(&self) -> KvResult<Vec<(T::Key, T::Row)>> {
         let pairs = self.kv.scan(&[space::MIRROR, T::TAG])?;
-        pairs.iter().map(|(_, v)| open_entry::<T>(v).ok_or_else(|| "a mirrored row does not decode".to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(_, v)| open_entry::<T>(v).ok_or_else(|| "a mirrored row does not decode".to_owned()))
+            .collect()
     }
 
     /// The registry of a sector as the newest block left it.
     pub(crate) fn registry(&self, sector: SectorId) -> KvResult<Snapshot> {
         let mut out = Snapshot {
-            devices: self.rows::<Devices>()?.iter().filter(|(_, r)| r.sector == sector).map(|(id, r)| device_entry(id, r)).collect(),
+            devices: self
+                .rows::<Devices>()?
+                .iter()
+                .filter(|(_, r)| r.sector == sector)
+                .map(|(id, r)| device_entry(id, r))
+                .collect(),
             // A refunded lease left the registry; its row stays for the record.
             leases: self
                 .rows::<Leases>()?
@@ -202,7 +217,12 @@ impl Store {
                 .filter(|(_, r)| r.entry.sector == sector && r.refunded.is_none())
                 .map(|(_, r)| r.entry)
                 .collect(),
-            sales: self.rows::<Sales>()?.into_iter().filter(|((s, _), _)| *s == sector).map(|(_, r)| r.entry).collect(),
+            sales: self
+                .rows::<Sales>()?
+                .into_iter()
+                .filter(|((s, _), _)| *s == sector)
+                .map(|(_, r)| r.entry)
+                .collect(),
         };
         out.devices.sort_by_key(|e| e.id);
         out.leases.sort_by_key(|e| e.id);
@@ -217,7 +237,9 @@ impl Store {
     pub(crate) fn receipt(&self, id: &Hash) -> KvResult<Option<(Height, Receipt, Vec<Event>)>> {
         let Some(at) = self.kv.get(&key(space::RECEIPT, &[id.as_ref()]))? else { return Ok(None) };
         let (height, index): (Height, u32) = open(&at)?;
-        let Some(block) = self.kv.get(&key(space::BLOCK, &[&height.0.to_be_bytes()]))? else { return Ok(None) };
+        let Some(block) = self.kv.get(&key(space::BLOCK, &[&height.0.to_be_bytes()]))? else {
+            return Ok(None);
+        };
         let block: BlockEvents = open(&block)?;
         let place = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         let Some(receipt) = block.receipts.get(place(index)) else { return Ok(None) };
@@ -226,7 +248,8 @@ impl Store {
     }
 
     pub(crate) fn history(&self, from: Height, limit: usize) -> KvResult<Vec<Arc<BlockEvents>>> {
-        let found = self.kv.scan_from(&[space::BLOCK], &key(space::BLOCK, &[&from.0.to_be_bytes()]), limit)?;
+        let found =
+            self.kv.scan_from(&[space::BLOCK], &key(space::BLOCK, &[&from.0.to_be_bytes()]), limit)?;
         found.iter().map(|(_, v)| open(v).map(Arc::new)).collect()
     }
 
@@ -272,7 +295,13 @@ impl Store {
     }
 
     /// Keeps a bundle; durable when this returns.
-    pub(crate) fn put_bundle(&self, epoch: Epoch, device: &DeviceId, hash: &Hash, bytes: &[u8]) -> KvResult<()> {
+    pub(crate) fn put_bundle(
+        &self,
+        epoch: Epoch,
+        device: &DeviceId,
+        hash: &Hash,
+        bytes: &[u8],
+    ) -> KvResult<()> {
         files::write(&self.bundle_path(epoch, hash), bytes).map_err(|e| e.to_string())?;
         let mut b = Batch::default();
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -67,7 +67,12 @@ async fn round(inner: &Arc<Inner>) -> Result<(), Trouble> {
     trouble.map_or(Ok(()), Err)
 }
 
-async fn sector_round(inner: &Arc<Inner>, seat: &SeatKeys, chain: &ChainRow, sector: SectorId) -> Result<(), Trouble> {
+async fn sector_round(
+    inner: &Arc<Inner>,
+    seat: &SeatKeys,
+    chain: &ChainRow,
+    sector: SectorId,
+) -> Result<(), Trouble> {
     promote(inner, sector).await?;
     if chain.epoch.0 > 0 {
         decide(inner, seat, chain, sector, chain.epoch.minus(1)).await?;
@@ -81,7 +86,8 @@ async fn row<T: Table>(inner: &Inner, key: &T::Key) -> Result<Option<T::Row>, Tr
 
 /// Signs a duty and puts it into the pool; one that waits there already is fine.
 async fn post(inner: &Inner, seat: &SeatKeys, duty: SeatDuty) -> Result<(), Trouble> {
-    let tx = SeatTx { network: inner.core.facts.network, fork: inner.core.facts.fork, seat: seat.number, duty };
+    let tx =
+        SeatTx { network: inner.core.facts.network, fork: inner.core.facts.fork, seat: seat.number, duty };
     let signature = seat.message.sign(SEAT_DOMAIN, &encode(&tx));
     match inner.submit(Tx::Seat(Box::new(tx), signature)).await {
         Err(r) if r.code != "pool.known" => Err(r.to_string()),
@@ -100,7 +106,13 @@ async fn seed(inner: &Inner, seat: &SeatKeys, chain: &ChainRow) -> Result<(), Tr
 }
 
 /// Certificates, then judging, vote and reveal of the epoch that ended.
-async fn decide(inner: &Arc<Inner>, seat: &SeatKeys, chain: &ChainRow, sector: SectorId, epoch: Epoch) -> Result<(), Trouble> {
+async fn decide(
+    inner: &Arc<Inner>,
+    seat: &SeatKeys,
+    chain: &ChainRow,
+    sector: SectorId,
+    epoch: Epoch,
+) -> Result<(), Trouble> {
     let Some(se) = row::<SectorEpochs>(inner, &(epoch, sector)).await? else { return Ok(()) };
     let Some(now) = row::<Epochs>(inner, &chain.epoch).await? else { return Ok(()) };
     let Some(times) = row::<Epochs>(inner, &epoch).await? else { return Ok(()) };
@@ -166,21 +178,26 @@ async fn certify(inner: &Inner, seat: &SeatKeys, epoch: Epoch, sector: SectorId)
 
 /// Once a settlement is final on chain, memory and tally follow it.
 async fn promote(inner: &Arc<Inner>, sector: SectorId) -> Result<(), Trouble> {
-    let Some(SectorRow { latest: Some((epoch, id)), .. }) = row::<SectorTable>(inner, &sector).await? else { return Ok(()) };
+    let Some(SectorRow { latest: Some((epoch, id)), .. }) = row::<SectorTable>(inner, &sector).await? else {
+        return Ok(());
+    };
     if inner.core.store.promoted(sector)? == Some((epoch, id)) {
         return Ok(());
     }
     let settled = match inner.core.store.pending(epoch, sector)? {
         Some(pending) if pending.settled.settlement.id() == id => pending.settled,
         _ => {
-            let known = (row::<SectorEpochs>(inner, &(epoch, sector)).await?, row::<Epochs>(inner, &epoch).await?);
+            let known =
+                (row::<SectorEpochs>(inner, &(epoch, sector)).await?, row::<Epochs>(inner, &epoch).await?);
             let (Some(se), Some(times)) = known else { return Ok(()) };
             judged(inner, Task { sector, epoch, row: se, times }).await?
         }
     };
     let own = settled.settlement.id();
     if own != id {
-        return Err(format!("the final settlement of epoch {epoch} of sector {sector} is {id}, this node computes {own}; compare packs"));
+        return Err(format!(
+            "the final settlement of epoch {epoch} of sector {sector} is {id}, this node computes {own}; compare packs"
+        ));
     }
     inner.core.store.promote(&settled)
 }

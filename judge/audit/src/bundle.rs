@@ -49,7 +49,11 @@ impl Bundle {
     pub fn check(&self, rules: &dyn AnyRules) -> Result<(), Refusal> {
         let limits = rules.limits();
         if self.sector != rules.id() {
-            return Err(Refusal::new("bundle.sector", "the bundle is of another sector", "send it to its own sector"));
+            return Err(Refusal::new(
+                "bundle.sector",
+                "the bundle is of another sector",
+                "send it to its own sector",
+            ));
         }
         if self.items.len() > limits.items {
             return Err(Refusal::with(
@@ -76,8 +80,9 @@ impl SignedBundle {
     /// Decodes foreign bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let limit = usize::try_from(BUNDLE_LIMIT).unwrap_or(usize::MAX);
-        decode_bounded(bytes, limit)
-            .map_err(|e| Refusal::with("bundle.malformed", e.to_string(), "encode it as docs/reference/formats.md says"))
+        decode_bounded(bytes, limit).map_err(|e| {
+            Refusal::with("bundle.malformed", e.to_string(), "encode it as docs/reference/formats.md says")
+        })
     }
 
     /// The bytes to upload.
@@ -93,7 +98,11 @@ impl SignedBundle {
     /// Refuses a signature that is not by `key`.
     pub fn check_signature(&self, key: &PublicKey) -> Result<(), Refusal> {
         key.verify(BUNDLE_DOMAIN, &encode(&self.bundle), &self.signature).map_err(|e| {
-            Refusal::with("bundle.signature", e.to_string(), "sign with the key that is registered for the device")
+            Refusal::with(
+                "bundle.signature",
+                e.to_string(),
+                "sign with the key that is registered for the device",
+            )
         })
     }
 }

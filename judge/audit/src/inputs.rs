@@ -120,7 +120,11 @@ impl Inputs {
             }
         }
         match bytes.next() {
-            Some(_) => Err(Refusal::new("bundle.surplus", "there are more bundles than certified hashes", "get the pack again")),
+            Some(_) => Err(Refusal::new(
+                "bundle.surplus",
+                "there are more bundles than certified hashes",
+                "get the pack again",
+            )),
             None => Ok(out),
         }
     }

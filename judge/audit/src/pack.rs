@@ -32,7 +32,13 @@ impl Pack {
     /// The pack of a made settlement.
     pub fn new(inputs: Inputs, settled: &Settled) -> Self {
         let marks = entries(&inputs).map(|(_, bytes)| mark(&bytes)).collect();
-        Self { magic: PACK_MAGIC, settlement: settled.settlement.clone(), inputs, lines: settled.lines.clone(), marks }
+        Self {
+            magic: PACK_MAGIC,
+            settlement: settled.settlement.clone(),
+            inputs,
+            lines: settled.lines.clone(),
+            marks,
+        }
     }
 
     /// The bytes of a file.

@@ -18,7 +18,12 @@ pub struct PackRegistry {
 
 impl PackRegistry {
     /// The registry as rules see it: entries at the lock, commitments and answer digests from the postings.
-    pub fn new(devices: &[DeviceEntry], leases: &[LeaseEntry], sales: &[SaleEntry], postings: &[Posting]) -> Self {
+    pub fn new(
+        devices: &[DeviceEntry],
+        leases: &[LeaseEntry],
+        sales: &[SaleEntry],
+        postings: &[Posting],
+    ) -> Self {
         let mut out = Self { sales: sales.to_vec(), ..Self::default() };
         out.sales.sort_by_key(|s| s.id);
         out.devices = devices.iter().map(|d| (d.id, d.clone())).collect();
@@ -64,7 +69,8 @@ impl Registry for PackRegistry {
         ids.iter()
             .filter_map(|id| self.leases.get(id))
             .map(|lease| {
-                let slots = (0u16..).zip(&lease.slots).filter(|(_, s)| s.device == *device).map(|(i, _)| i).collect();
+                let slots =
+                    (0u16..).zip(&lease.slots).filter(|(_, s)| s.device == *device).map(|(i, _)| i).collect();
                 (lease.clone(), slots)
             })
             .collect()

@@ -47,7 +47,9 @@ pub enum Finding {
     #[error("the file is no evidence pack: {0}; download it again")]
     Malformed(String),
     /// A settlement that nobody vouched for.
-    #[error("the pack's settlement is {found}, not the trusted {trusted}; compare the id with a source that you trust")]
+    #[error(
+        "the pack's settlement is {found}, not the trusted {trusted}; compare the id with a source that you trust"
+    )]
     NotTrusted {
         /// In the pack.
         found: Hash,
@@ -55,7 +57,9 @@ pub enum Finding {
         trusted: Hash,
     },
     /// A fact beside the record.
-    #[error("{what}: the pack's inputs differ from the settlement; the pack was altered, get it from another holder")]
+    #[error(
+        "{what}: the pack's inputs differ from the settlement; the pack was altered, get it from another holder"
+    )]
     Fact {
         /// Which.
         what: &'static str,
@@ -67,7 +71,9 @@ pub enum Finding {
         what: String,
     },
     /// A list as a whole.
-    #[error("{what}: digest {found} of the pack's content, {settled} in the settlement; entries were added, left out or altered")]
+    #[error(
+        "{what}: digest {found} of the pack's content, {settled} in the settlement; entries were added, left out or altered"
+    )]
     Root {
         /// Which list.
         what: &'static str,
@@ -88,7 +94,9 @@ pub enum Finding {
         text: String,
     },
     /// A result of the settlement.
-    #[error("{what}: {settled} in the settlement, {recomputed} recomputed; the seats signed another result than the rules give")]
+    #[error(
+        "{what}: {settled} in the settlement, {recomputed} recomputed; the seats signed another result than the rules give"
+    )]
     Outcome {
         /// Which.
         what: &'static str,
@@ -174,7 +182,10 @@ fn order(x: &Inputs) -> Result<(), Finding> {
         ("order of leases", ascends(&x.leases, |e| e.id)),
         ("order of sales", ascends(&x.sales, |e| e.id)),
         ("order of postings", ascends(&x.postings, |e| e.device)),
-        ("empty postings", x.postings.iter().all(|p| p.commitment.is_some() || p.answers.is_some() || p.bundle.is_some())),
+        (
+            "empty postings",
+            x.postings.iter().all(|p| p.commitment.is_some() || p.answers.is_some() || p.bundle.is_some()),
+        ),
         ("order of memory", ascends(&x.memory, |e| e.0.clone())),
         ("order of the tally", ascends(&x.tally, |e| e.0.clone())),
     ];

@@ -6,10 +6,12 @@ use cairn_audit::verify;
 use cairn_client::Client;
 use cairn_crypto::hash::sha256;
 use cairn_ledger::tables::{Devices, Leases, Phase, SectorEpochs};
-use cairn_types::{Amount, Credits, DeviceId, Epoch, Hash, LeaseId};
+use cairn_sector::Source;
+use cairn_storage_rules::types;
+use cairn_types::{Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, decode};
 use reqwest::{Body, Method};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::genesis::sectors;
@@ -69,7 +71,7 @@ pub async fn run(stage: Stage, file: Option<&str>) -> Result<()> {
     show.read_back("read back through S3").await?;
     let first = show.settlement().await?;
     show.faults().await?;
-    show.gateway_lost().await?;
+    show.recover().await?;
     show.recompute(first).await?;
     show.money().await?;
     show.say("done", "every statement above was checked");
@@ -213,6 +215,9 @@ impl Show {
         self.stage.client.devnet("cheat", &json!({"operator": cheat.0, "which": "dropped-data"})).await?;
         self.say("broken", format!("{} lost its power, {} deletes what it stores and goes on taking money", dead.0, cheat.0));
         self.read_back("with both gone").await?;
+        // From here on nobody but the network is left to notice.
+        self.stage.client.devnet("lose-gateway", &json!({})).await?;
+        self.say("lost", "the gateway and its disk are gone as well: index, keys, everything");
         let client = &self.stage.client;
         let locked = self
             .until("a locked bond", 60, || async {
@@ -226,18 +231,45 @@ impl Show {
         })
         .await?;
         self.say("moved", format!("{} slots of both now belong to spare operators, chosen by price, place and seed", dead.2 + cheat.2));
-        self.until("the rebuild", 60, || async {
-            let facts = client.devnet("facts", &json!({})).await?;
-            Ok((facts["missing_fragments"] == json!(0)).then_some(()))
-        })
-        .await?;
-        self.say("repaired", "every fragment is back at its full number, rebuilt by agents that cannot read it");
+        let (slots, paid) = self.until("the rebuild", 60, || self.rebuilt(&leases)).await?;
+        self.say(
+            "repaired",
+            format!("{slots} slots proven again by their new holders; {paid} rebuilds paid from the losers' bonds, by agents that cannot read the data"),
+        );
         Ok(())
     }
 
-    async fn gateway_lost(&self) -> Result<()> {
-        self.stage.client.devnet("lose-gateway", &json!({})).await?;
-        self.say("lost", "the gateway's disk is gone: index, keys, everything");
+    /// Data slots that changed hands, once each new holder proved what it holds: (slots, rebuilds paid from bonds).
+    async fn rebuilt(&self, leases: &[LeaseId]) -> Result<Option<(usize, usize)>> {
+        let client = &self.stage.client;
+        let mut moved = Vec::new();
+        for id in leases {
+            let Some(row) = client.get::<Leases>(id).await? else { continue };
+            let order: types::Order = decode(&row.entry.order)?;
+            if order.kind == types::Kind::Data {
+                let slots = (0u16..).zip(&row.entry.slots).filter(|(_, s)| s.generation > 0);
+                moved.extend(slots.map(|(i, s)| (DutyId::Lease { lease: *id, slot: i }, s.device)));
+            }
+        }
+        let now = client.status().await?.epoch;
+        let (mut proven, mut paid) = (BTreeSet::new(), 0);
+        for e in now.saturating_sub(12)..now {
+            let Some((_, lines)) = client.settlement(STORAGE, Epoch(e)).await? else { continue };
+            for line in &lines {
+                let Some(duty) = line.row.duty else { continue };
+                if line.row.units.0[types::AT_REST] > 0 && moved.contains(&(duty, line.row.payee)) {
+                    proven.insert(duty);
+                }
+                if matches!(line.row.source, Source::Bond { .. }) && line.granted > Amount(0) {
+                    paid += 1;
+                }
+            }
+        }
+        let done = !moved.is_empty() && proven.len() == moved.len() && paid > 0;
+        Ok(done.then_some((moved.len(), paid)))
+    }
+
+    async fn recover(&self) -> Result<()> {
         let answer = self.stage.client.devnet("recover", &json!({"phrase": self.stage.phrase})).await?;
         self.say("recovered", format!("{} buckets, {} objects from 24 words and the network", answer["buckets"], answer["objects"]));
         if answer["objects"].as_u64() != u64::try_from(self.objects.len()).ok() {

@@ -74,14 +74,21 @@ async fn killed_in_any_phase_settlement_goes_on_and_no_event_is_lost() {
     for lines in [25, 13, 7, 4, 16, 11, 5, 18] {
         for (height, digest) in run_and_kill(dir.path(), lines) {
             let before = acknowledged.insert(height, digest.clone());
-            assert!(before.is_none_or(|b| b == digest), "the events of height {height} changed after a crash");
+            assert!(
+                before.is_none_or(|b| b == digest),
+                "the events of height {height} changed after a crash"
+            );
         }
     }
     let node = Node::start(config(dir.path())).await.unwrap();
     for (height, digest) in &acknowledged {
         let stored = node.history(cairn_types::Height(*height), 1).unwrap();
         assert_eq!(stored[0].height.0, *height);
-        assert_eq!(Hash::derive("t", &[&cairn_types::encode(&*stored[0])]).to_string(), *digest, "height {height}");
+        assert_eq!(
+            Hash::derive("t", &[&cairn_types::encode(&*stored[0])]).to_string(),
+            *digest,
+            "height {height}"
+        );
     }
     let world = world(dir.path(), &node).await;
     let now = node.status().epoch;

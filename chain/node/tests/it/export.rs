@@ -1,6 +1,6 @@
 //! A state goes on in another fork with everything that people own.
 
-use crate::net::{account, config, daemon, done, populate, settled, signed, World};
+use crate::net::{World, account, config, daemon, done, populate, settled, signed};
 use crate::toy::TOY;
 use cairn_ledger::genesis::Export;
 use cairn_ledger::invariants;

@@ -72,7 +72,11 @@ pub fn genesis() -> Genesis {
         fork: 0,
         params: params(),
         price: Price(2_000_000),
-        allocations: vec![(account(1), Amount(1000 * CRN)), (account(2), Amount(1000 * CRN)), (account(9), Amount(CRN))],
+        allocations: vec![
+            (account(1), Amount(1000 * CRN)),
+            (account(2), Amount(1000 * CRN)),
+            (account(9), Amount(CRN)),
+        ],
         credits: vec![],
         seats: vec![seat],
         sectors: vec![toy],
@@ -141,8 +145,13 @@ pub async fn populate(node: &Node) -> World {
     let network = node.status().network;
     done(node, 1, Action::Operator { info: "one".into() }).await;
     let proof = key(50).sign(DEVICE_PROOF_DOMAIN, &device_proof(&network, &account(1)));
-    let register =
-        Action::Register { sector: TOY, key: key(50).public(), proof, offer: encode(&1000u64), bond: Amount(CRN) };
+    let register = Action::Register {
+        sector: TOY,
+        key: key(50).public(),
+        proof,
+        offer: encode(&1000u64),
+        bond: Amount(CRN),
+    };
     let events = done(node, 1, register).await;
     let device = events
         .iter()
@@ -152,7 +161,12 @@ pub async fn populate(node: &Node) -> World {
         })
         .unwrap();
     done(node, 1, Action::FundPool { sector: TOY, amount: Amount(CRN) }).await;
-    done(node, 2, Action::BuyCredits { account: account(2), credits: Credits(10_000), max_cost: Amount(CRN) }).await;
+    done(
+        node,
+        2,
+        Action::BuyCredits { account: account(2), credits: Credits(10_000), max_cost: Amount(CRN) },
+    )
+    .await;
     let order = Action::Order {
         sector: TOY,
         order: encode(&10u64),
@@ -201,7 +215,9 @@ pub async fn daemon(node: Node, world: World) {
 }
 
 async fn duties(node: &Node, world: &World, now: Epoch) -> Result<(), Refusal> {
-    let row = |e: Epoch| async move { node.get::<Postings>(&(e, world.device)).await.map(Option::unwrap_or_default) };
+    let row = |e: Epoch| async move {
+        node.get::<Postings>(&(e, world.device)).await.map(Option::unwrap_or_default)
+    };
     if row(now.plus(1)).await?.commitment.is_none() {
         let duty = Duty::Commit { epoch: now.plus(1), commitment: encode(&vec![1u8]) };
         let _ = node.submit(device_tx(node, world.device, duty)).await;

@@ -66,7 +66,8 @@ async fn refund(node: &Node, lease: cairn_types::LeaseId) {
     };
     assert!(proof.charged >= Credits(90));
     let charged = proof.charged;
-    let refund = Action::Refund { lease, epoch: proof.epoch, charged, index: proof.index, proof: proof.proof };
+    let refund =
+        Action::Refund { lease, epoch: proof.epoch, charged, index: proof.index, proof: proof.proof };
     let events = done(node, 2, refund).await;
     let back = Credits(5000 - charged.0);
     assert!(events.contains(&Event::LeaseRefunded { lease, credits: back }));
@@ -110,11 +111,17 @@ async fn events_history_receipts_and_proofs_tell_the_same() {
     };
     let stored = node.history(block.height, 1).unwrap();
     assert_eq!(*stored[0], *block);
-    let (refused, _) = act(&node, 1, Action::Transfer { to: account(2), amount: Amount(u128::MAX / 4) }).await;
+    let (refused, _) =
+        act(&node, 1, Action::Transfer { to: account(2), amount: Amount(u128::MAX / 4) }).await;
     assert_eq!(refused.refused.map(|r| r.0), Some("bank.insufficient".into()));
     let proof = node.prove(key_of::<Accounts>(&account(2))).await.unwrap();
-    cairn_engine::light::verify_proof(key_of::<Accounts>(&account(2)), proof.value.as_deref(), &proof.proof, proof.state_root)
-        .unwrap();
+    cairn_engine::light::verify_proof(
+        key_of::<Accounts>(&account(2)),
+        proof.value.as_deref(),
+        &proof.proof,
+        proof.state_root,
+    )
+    .unwrap();
     let certified = node.block(block.height).await.unwrap().unwrap();
     assert_eq!(certified.block.header.height, block.height.0);
     assert_eq!(node.warp(2).await.unwrap().0, node.status().epoch.0);

@@ -22,8 +22,17 @@ impl Rules for Toy {
     const ID: SectorId = TOY;
     const NAME: &'static str = "toy";
     const VERSION: u16 = 1;
-    const LIMITS: Limits =
-        Limits { offer: 8, order: 8, commitment: 64, evidence: 64, items: 100, memory: 8, sale: 8, claim: 8, answer: 8 };
+    const LIMITS: Limits = Limits {
+        offer: 8,
+        order: 8,
+        commitment: 64,
+        evidence: 64,
+        items: 100,
+        memory: 8,
+        sale: 8,
+        claim: 8,
+        answer: 8,
+    };
     type Params = u64;
     type Offer = u64;
     type Order = u64;
@@ -93,7 +102,15 @@ impl Rules for Toy {
             };
             let fault = fault.then_some(Fault { code: 7, severity_ppm: 100_000, evidence: Hash([7; 32]) });
             let note = u16::from(entry.commitment.is_some());
-            out.rows.push(Row { payee: device, duty: Some(duty), units: Units::first(units), source, fault, next: Next::Continues, note });
+            out.rows.push(Row {
+                payee: device,
+                duty: Some(duty),
+                units: Units::first(units),
+                source,
+                fault,
+                next: Next::Continues,
+                note,
+            });
             *done.entry(device).or_insert_with(|| c.memory.get(&device.0).unwrap_or(0)) += units;
         }
         out.memory = done.into_iter().map(|(d, n)| (d.0.to_vec(), Some(n))).collect();

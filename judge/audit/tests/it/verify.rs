@@ -4,7 +4,9 @@ use crate::toy::{RATE, TOY, Toy, Work};
 use cairn_audit::{Bundle, Finding, Inputs, Pack, Posting, SignedBundle, verify, verify_pack};
 use cairn_crypto::keys::SecretKey;
 use cairn_ledger::tables::{ChainParams, Terms};
-use cairn_sector::{AnyRules, DeviceEntry, DeviceState, Erased, LeaseEntry, Rules, SaleEntry, Sectors, Seed, Slot};
+use cairn_sector::{
+    AnyRules, DeviceEntry, DeviceState, Erased, LeaseEntry, Rules, SaleEntry, Sectors, Seed, Slot,
+};
 use cairn_types::{
     AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, NetworkId, Price, Rate, Units, encode,
 };
@@ -67,7 +69,13 @@ fn bundle(n: u8, items: &[Work]) -> SignedBundle {
 
 fn inputs() -> Inputs {
     let lease = lease();
-    let one = bundle(1, &[Work { lease: Some(lease.id), units: 90, fault: false }, Work { lease: None, units: 4, fault: false }]);
+    let one = bundle(
+        1,
+        &[
+            Work { lease: Some(lease.id), units: 90, fault: false },
+            Work { lease: None, units: 4, fault: false },
+        ],
+    );
     let two = bundle(2, &[Work { lease: None, units: 6, fault: true }]);
     let posting = |n, b: &SignedBundle| Posting {
         device: DeviceId([n; 32]),
@@ -91,7 +99,12 @@ fn inputs() -> Inputs {
         },
         devices: vec![device(1), device(2)],
         leases: vec![lease],
-        sales: vec![SaleEntry { id: Hash([70; 32]), buyer: AccountId([61; 32]), sale: encode(&30u64), paid: Credits(30) }],
+        sales: vec![SaleEntry {
+            id: Hash([70; 32]),
+            buyer: AccountId([61; 32]),
+            sale: encode(&30u64),
+            paid: Credits(30),
+        }],
         postings: vec![posting(1, &one), posting(2, &two)],
         bundles: vec![one.encode(), two.encode()],
         memory: vec![(vec![1; 32], encode(&5u64))],
@@ -140,7 +153,11 @@ fn the_row_that_differs_is_named_with_both_values() {
     let at = p.lines.iter().position(|l| l.charged == Credits(90)).unwrap();
     p.lines[at].row.units = Units::first(100);
     let text = finding(&p).to_string();
-    let want = format!("row {at}: payee {}, duty lease {} slot 0: units [100, 0, 0, 0] in the pack, [90, 0, 0, 0] recomputed", DeviceId([1; 32]), LeaseId([50; 32]));
+    let want = format!(
+        "row {at}: payee {}, duty lease {} slot 0: units [100, 0, 0, 0] in the pack, [90, 0, 0, 0] recomputed",
+        DeviceId([1; 32]),
+        LeaseId([50; 32])
+    );
     assert_eq!(text, want);
     p.lines.remove(at);
     assert!(matches!(finding(&p), Finding::Row { .. }));
@@ -158,7 +175,10 @@ fn a_settlement_that_the_rules_do_not_give_is_told_by_its_first_result() {
 fn altered_inputs_are_named() {
     let id = DeviceId([2; 32]);
     let cases: Vec<(Box<dyn Fn(&mut Pack)>, String)> = vec![
-        (Box::new(|p| p.inputs.devices[1].capacity = Units::first(1)), format!("registry: device {id} differs")),
+        (
+            Box::new(|p| p.inputs.devices[1].capacity = Units::first(1)),
+            format!("registry: device {id} differs"),
+        ),
         (Box::new(|p| p.inputs.leases[0].deposited = Credits(1)), "registry: lease 3232".into()),
         (Box::new(|p| p.inputs.postings[1].commitment = None), format!("posting of device {id} differs")),
         (Box::new(|p| p.inputs.memory[0].1[0] ^= 1), "memory at 0101".into()),
@@ -166,9 +186,17 @@ fn altered_inputs_are_named() {
         (Box::new(|p| p.inputs.network = NetworkId([9; 32])), "network".into()),
         (Box::new(|p| p.inputs.terms.pool_budget = Amount(16)), "terms".into()),
         (Box::new(|p| p.inputs.devices.swap(0, 1)), "order of devices".into()),
-        (Box::new(|p| p.inputs.bundles[1][140] ^= 1), format!("bundle of device {id} does not match the certified hash")),
+        (
+            Box::new(|p| p.inputs.bundles[1][140] ^= 1),
+            format!("bundle of device {id} does not match the certified hash"),
+        ),
         (Box::new(|p| p.inputs.bundles.push(vec![])), "more bundles than certified hashes".into()),
-        (Box::new(|p| { p.inputs.bundles.pop(); }), format!("bundle of device {id} is missing")),
+        (
+            Box::new(|p| {
+                p.inputs.bundles.pop();
+            }),
+            format!("bundle of device {id} is missing"),
+        ),
     ];
     for (alter, want) in cases {
         let mut p = pack();
@@ -229,7 +257,10 @@ fn formats_are_frozen() {
     assert_eq!(one.hash().to_string(), "1d4ed3c3cf0bde48518f85200bbde7e6257f8c6e0f0dde952f9337c1466df0eb");
     let bytes = pack().encode();
     assert_eq!(hex::encode(&bytes[..8]), "636169726e706b31");
-    assert_eq!(Hash::derive("t", &[&bytes]).to_string(), "08b53228125536d25bd2c631f59ab2fcd6fc27749600261f7ca109a06bcce1cb");
+    assert_eq!(
+        Hash::derive("t", &[&bytes]).to_string(),
+        "08b53228125536d25bd2c631f59ab2fcd6fc27749600261f7ca109a06bcce1cb"
+    );
 }
 
 proptest! {

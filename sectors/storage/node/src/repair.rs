@@ -15,8 +15,8 @@ use cairn_sector::LeaseEntry;
 use cairn_storage_codec::segment::{Held as Padded, SegmentId, SegmentMeta, check_fragment, repair};
 use cairn_storage_codec::wire::{Body, Held, MAX_PART, Reply, SlotList, code};
 use cairn_storage_rules::sign;
-use cairn_storage_rules::types::{CoSigned, Confirmer, Fragment, Repaired, Revision};
-use cairn_types::{DeviceId, LeaseId, Refusal};
+use cairn_storage_rules::types::{CoSigned, Confirmer, Fragment, Kind, Order, Repaired, Revision};
+use cairn_types::{DeviceId, LeaseId, Refusal, decode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +87,11 @@ impl RepairAgent {
         let me = self.identity.device;
         let Some(lease) = self.chain.lease(lease).await else { return Vec::new() };
         let Some(rank) = lease.helpers.iter().position(|h| *h == me) else { return Vec::new() };
+        // Replicas of a log are brought up to date by its writer; agents have no key to it and need none.
+        let is_log = decode::<Order>(&lease.order).is_ok_and(|o| o.kind == Kind::Index);
+        if is_log {
+            return Vec::new();
+        }
         // A holder's own word for itself counts nothing.
         let waits =
             |s: &cairn_sector::Slot| s.lost_by.is_some() && s.device != me && s.device != DeviceId::default();
