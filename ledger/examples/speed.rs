@@ -63,8 +63,15 @@ fn genesis(n: u64) -> Genesis {
 type Rows = BTreeMap<Key, Vec<u8>>;
 
 fn run(rows: &Rows, height: u64, txs: Vec<Tx>) -> usize {
-    let mut block =
-        BlockRun::new(Sectors::new().with::<Toy>(), Height(height), account(0), Mode::Check, 1 << 30, txs, None);
+    let mut block = BlockRun::new(
+        Sectors::new().with::<Toy>(),
+        Height(height),
+        account(0),
+        Mode::Check,
+        1 << 30,
+        txs,
+        None,
+    );
     block.supply(block.first_need().into_iter().map(|k| (k, rows.get(&k).cloned())).collect::<Vec<_>>());
     loop {
         match block.step() {
@@ -84,13 +91,18 @@ fn transfers() {
     const N: u64 = 10_000;
     let genesis = genesis(1000);
     let network = genesis.network();
-    let rows: Rows =
-        genesis.rows(&Sectors::new().with::<Toy>()).unwrap().into_iter().map(|(k, v)| (k, v.unwrap())).collect();
+    let rows: Rows = genesis
+        .rows(&Sectors::new().with::<Toy>())
+        .unwrap()
+        .into_iter()
+        .map(|(k, v)| (k, v.unwrap()))
+        .collect();
     let make = |i: u64| {
         let action = Action::Transfer { to: account((i + 1) % 1000), amount: Amount(1) };
         let authority = Authority::Single(key(i % 1000).public());
         let valid_until = Height(10);
-        let tx = AccountTx { network, fork: 0, authority, nonce: i / 1000, valid_until, tip: Amount(0), action };
+        let tx =
+            AccountTx { network, fork: 0, authority, nonce: i / 1000, valid_until, tip: Amount(0), action };
         Tx::by_account(tx, &key(i % 1000))
     };
     let txs: Vec<Tx> = (0..N).map(make).collect();
@@ -246,7 +258,11 @@ fn settlement() {
     let start = Instant::now();
     let settled = settle(&**sectors.get(Toy::ID, 1).unwrap(), &inputs).unwrap();
     assert_eq!((settled.lines.len(), settled.claims.len()), (20_000, 10_000));
-    rate("slots settled (10,000 operators, 20,000 slots, first epoch: every tally is new)", settled.lines.len(), start);
+    rate(
+        "slots settled (10,000 operators, 20,000 slots, first epoch: every tally is new)",
+        settled.lines.len(),
+        start,
+    );
 }
 
 fn assignment() {
@@ -261,7 +277,8 @@ fn assignment() {
         s.keep();
     }
     let customer = AccountId(id(7));
-    cairn_ledger::bank::buy_credits(&mut s, account(0), customer, Credits(100_000), Amount(u128::MAX)).unwrap();
+    cairn_ledger::bank::buy_credits(&mut s, account(0), customer, Credits(100_000), Amount(u128::MAX))
+        .unwrap();
     s.keep();
     let (writes, _) = s.finish();
     rows.extend(writes.into_iter().filter_map(|(k, v)| Some((k, v?))));
@@ -269,9 +286,20 @@ fn assignment() {
     let mut s = State::new(&rows);
     let start = Instant::now();
     for n in 0..200 {
-        let order = encode(&toy::Order { slots: 20, reserve: 10, max_rate: u64::MAX, max_per_domain: 1, helpers: 2 });
-        market::order(&mut s, &sectors, customer, n, Toy::ID, order, key(1).public(), Credits(10), Hash::default())
-            .unwrap();
+        let order =
+            encode(&toy::Order { slots: 20, reserve: 10, max_rate: u64::MAX, max_per_domain: 1, helpers: 2 });
+        market::order(
+            &mut s,
+            &sectors,
+            customer,
+            n,
+            Toy::ID,
+            order,
+            key(1).public(),
+            Credits(10),
+            Hash::default(),
+        )
+        .unwrap();
         s.keep();
     }
     rate("orders of 20 slots assigned among 100,000 offers", 200, start);

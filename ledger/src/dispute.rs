@@ -33,7 +33,9 @@ pub fn open(
     let row = DisputeRow { accuser: who, device, lease, claim, bond, until };
     // A trial without an answer: a well-formed claim is upheld or pending, anything else is refused here.
     if rule(s, sectors, &row, None)? == Ruling::Dismissed {
-        return Err(Refusal::new("dispute.void", "the claim accuses nobody of anything", "check the claim").into());
+        return Err(
+            Refusal::new("dispute.void", "the claim accuses nobody of anything", "check the claim").into()
+        );
     }
     pay(s, Pot::Account(who), Pot::Stake, bond)?;
     s.put::<Disputes>(&id, &row);
@@ -78,9 +80,12 @@ pub fn defend(s: &mut State<'_>, sectors: &Sectors, device: DeviceId, id: Hash, 
             pay(s, Pot::Stake, Pot::Burned, row.bond)?;
             close(s, id, &row, false)
         }
-        Ruling::Upheld { .. } | Ruling::Pending => {
-            Err(Refusal::new("dispute.answer", "the answer does not refute the claim", "answer with the proof asked for").into())
-        }
+        Ruling::Upheld { .. } | Ruling::Pending => Err(Refusal::new(
+            "dispute.answer",
+            "the answer does not refute the claim",
+            "answer with the proof asked for",
+        )
+        .into()),
     }
 }
 

@@ -1,16 +1,16 @@
 //! What happens at the start of a block, in which order: the one list of hooks.
 
 use cairn_crypto::lthash::LtHash;
-use cairn_sector::Seed;
 use cairn_sector::Sectors;
+use cairn_sector::Seed;
 use cairn_types::{Amount, Epoch, Height, Refusal, SectorId};
 
 use crate::bank::chain;
 use crate::events::Event;
 use crate::state::{Run, State};
 use crate::tables::{
-    Chain, ChainParams, Due, DueEntry, DueWork, EpochRow, Epochs, Phase, SectorEpochRow, SectorEpochs, SectorTable,
-    Terms,
+    Chain, ChainParams, Due, DueEntry, DueWork, EpochRow, Epochs, Phase, SectorEpochRow, SectorEpochs,
+    SectorTable, Terms,
 };
 use crate::{dispute, market, settlement};
 
@@ -66,7 +66,10 @@ fn lock(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
 fn pledged(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<Amount> {
     let Some(before) = epoch.0.checked_sub(1) else { return Ok(Amount::ZERO) };
     let row = s.get::<SectorEpochs>(&(Epoch(before), sector))?;
-    Ok(row.filter(|r| matches!(r.phase, Phase::Open | Phase::Committed)).map(|r| r.terms.pool_budget).unwrap_or_default())
+    Ok(row
+        .filter(|r| matches!(r.phase, Phase::Open | Phase::Committed))
+        .map(|r| r.terms.pool_budget)
+        .unwrap_or_default())
 }
 
 /// The sector's row of an epoch, created when the first commitment arrives before the lock.

@@ -50,9 +50,12 @@ pub fn check(s: &State<'_>, id: DeviceId, duty: &Duty) -> Run<()> {
         Duty::Bundle { epoch, size, .. } => {
             within(s, epoch.plus(1), |_| 0, |p| p.cut_blocks)?;
             if *size > BUNDLE_LIMIT {
-                return Err(
-                    Refusal::new("bundle.size", "the bundle is too large", "leave the rest for the next epoch").into()
-                );
+                return Err(Refusal::new(
+                    "bundle.size",
+                    "the bundle is too large",
+                    "leave the rest for the next epoch",
+                )
+                .into());
             }
             posted(epoch)?.bundle.is_some()
         }
@@ -64,7 +67,10 @@ pub fn check(s: &State<'_>, id: DeviceId, duty: &Duty) -> Run<()> {
 
 /// Stores a posting; the first one of an epoch drops the device's row of an epoch that no judge asks for any more.
 fn store(s: &mut State<'_>, epoch: Epoch, id: DeviceId, row: &PostingRow) -> Run<()> {
-    let old = epoch.0.checked_sub(chain(s)?.params.window_epochs.saturating_add(POSTINGS_KEPT)).map(|e| (Epoch(e), id));
+    let old = epoch
+        .0
+        .checked_sub(chain(s)?.params.window_epochs.saturating_add(POSTINGS_KEPT))
+        .map(|e| (Epoch(e), id));
     if let Some(old) = old
         && s.get::<Postings>(&old)?.is_some()
     {
@@ -75,12 +81,20 @@ fn store(s: &mut State<'_>, epoch: Epoch, id: DeviceId, row: &PostingRow) -> Run
 }
 
 /// A device binds itself before the lock of the next epoch.
-pub fn commit(s: &mut State<'_>, sectors: &Sectors, id: DeviceId, epoch: Epoch, commitment: Vec<u8>) -> Run<()> {
+pub fn commit(
+    s: &mut State<'_>,
+    sectors: &Sectors,
+    id: DeviceId,
+    epoch: Epoch,
+    commitment: Vec<u8>,
+) -> Run<()> {
     let (device, mut row) = posting(s, epoch, &id)?;
     let sector = s.need::<SectorTable>(&device.sector, unknown_sector(device.sector))?;
     let rules = sectors.get(device.sector, sector.version)?;
     if commitment.len() > rules.limits().commitment {
-        return Err(Refusal::new("commit.size", "the commitment is too large", "see the sector's limits").into());
+        return Err(
+            Refusal::new("commit.size", "the commitment is too large", "see the sector's limits").into()
+        );
     }
     rules.check_commitment(&commitment)?;
     let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
@@ -133,7 +147,9 @@ pub fn check_seat(s: &State<'_>, seat: u16, duty: &SeatDuty) -> Run<()> {
 /// cannot fill blocks.
 pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &[DeviceId]) -> Run<()> {
     if devices.len() > CERTIFICATE_LIMIT || !devices.windows(2).all(|w| w[0] < w[1]) {
-        return Err(Refusal::new("certificate.shape", "devices must ascend, at most 256", "split the batch").into());
+        return Err(
+            Refusal::new("certificate.shape", "devices must ascend, at most 256", "split the batch").into()
+        );
     }
     let mut se = sector_epoch_or_new(s, epoch, sector)?;
     let mut fresh = 0u32;
@@ -151,7 +167,12 @@ pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &
         fresh += 1;
     }
     if fresh == 0 {
-        return Err(Refusal::new("certificate.nothing", "no bundle here is new", "certify what was posted since").into());
+        return Err(Refusal::new(
+            "certificate.nothing",
+            "no bundle here is new",
+            "certify what was posted since",
+        )
+        .into());
     }
     let bundles = se.bundles;
     s.put::<SectorEpochs>(&(epoch, sector), &se);
@@ -164,9 +185,11 @@ pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &
 pub fn seed(s: &mut State<'_>, seat: &SeatRow, epoch: Epoch, signature: &BlsSignature) -> Run<()> {
     let network = chain(s)?.network;
     let previous = epoch_row(s, epoch)?.previous;
-    seat.vote
-        .verify(crate::tx::SEED_DOMAIN, &seed_message(&network, epoch, &previous), signature)
-        .map_err(|_| Refusal::new("seed.signature", "the seed is not the seat's signature", "sign the epoch's message"))?;
+    seat.vote.verify(crate::tx::SEED_DOMAIN, &seed_message(&network, epoch, &previous), signature).map_err(
+        |_| {
+            Refusal::new("seed.signature", "the seed is not the seat's signature", "sign the epoch's message")
+        },
+    )?;
     let digest = Hash::derive(crate::tx::SEED_DOMAIN, &[&cairn_types::encode(signature)]);
     set_seed(s, epoch, Seed(digest.0))
 }

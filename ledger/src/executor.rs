@@ -11,7 +11,8 @@ use crate::events::Event;
 use crate::state::{Key, Reader, Run, State, Stop, Writes, key_of};
 use crate::tables::{Accounts, Chain, Devices, Money, SeatRow, Seats};
 use crate::tx::{
-    ACCOUNT_DOMAIN, AccountTx, Action, DEVICE_DOMAIN, DeviceTx, Duty, MAX_TX, SEAT_DOMAIN, SeatDuty, SeatTx, Tx,
+    ACCOUNT_DOMAIN, AccountTx, Action, DEVICE_DOMAIN, DeviceTx, Duty, MAX_TX, SEAT_DOMAIN, SeatDuty, SeatTx,
+    Tx,
 };
 use crate::{bank, dispute, evidence, invariants, market, registry, settlement};
 
@@ -33,7 +34,11 @@ pub struct Receipt {
 /// Phase 1: what can be said of a transaction without any state. Verifies account signatures.
 pub fn check_stateless(tx: &Tx, network: NetworkId, fork: u32) -> Result<(), Refusal> {
     if tx.target() != (network, fork) {
-        return Err(Refusal::new("tx.network", "the transaction is for another network or fork", "sign it for this one"));
+        return Err(Refusal::new(
+            "tx.network",
+            "the transaction is for another network or fork",
+            "sign it for this one",
+        ));
     }
     if encode(tx).len() > MAX_TX {
         return Err(Refusal::new("tx.size", "the transaction is too large", "split it"));
@@ -59,7 +64,12 @@ pub fn fee_of(params: &crate::tables::ChainParams, tx: &Tx) -> Amount {
 pub fn check_state(s: &State<'_>, tx: &Tx) -> Run<()> {
     let c = chain(s)?;
     if tx.target() != (c.network, c.fork) {
-        return Err(Refusal::new("tx.network", "the transaction is for another network or fork", "sign it for this one").into());
+        return Err(Refusal::new(
+            "tx.network",
+            "the transaction is for another network or fork",
+            "sign it for this one",
+        )
+        .into());
     }
     match tx {
         Tx::Account(t, _) => check_account(s, t, fee_of(&c.params, tx)),
@@ -76,7 +86,11 @@ pub fn check_state(s: &State<'_>, tx: &Tx) -> Run<()> {
 }
 
 fn bad_signature() -> Refusal {
-    Refusal::new("tx.signature", "the signature does not fit the sender's key", "sign with the key that is registered")
+    Refusal::new(
+        "tx.signature",
+        "the signature does not fit the sender's key",
+        "sign with the key that is registered",
+    )
 }
 
 fn seat(s: &State<'_>, t: &SeatTx) -> Run<SeatRow> {
@@ -95,7 +109,12 @@ fn check_account(s: &State<'_>, t: &AccountTx, fee: Amount) -> Run<()> {
         .into());
     }
     if t.valid_until < c.height {
-        return Err(Refusal::with("tx.expired", format!("valid until height {}", t.valid_until), "sign again").into());
+        return Err(Refusal::with(
+            "tx.expired",
+            format!("valid until height {}", t.valid_until),
+            "sign again",
+        )
+        .into());
     }
     let cost = fee.saturating_add(t.tip);
     if account.balance < cost {
@@ -173,7 +192,9 @@ fn act(s: &mut State<'_>, sectors: &Sectors, t: &AccountTx) -> Run<()> {
         Action::Register { sector, key, proof, offer, bond } => {
             registry::register(s, sectors, who, sector, key, &proof, offer, bond).map(|_| ())
         }
-        Action::Change { device, offer, key, rest } => registry::change(s, sectors, who, device, offer, key, rest),
+        Action::Change { device, offer, key, rest } => {
+            registry::change(s, sectors, who, device, offer, key, rest)
+        }
         Action::AddBond { device, amount } => registry::add_bond(s, who, device, amount),
         Action::Exit { device } => registry::exit(s, who, device).map(|_| ()),
         Action::WithdrawBond { device } => registry::withdraw_bond(s, who, device),
@@ -209,14 +230,21 @@ fn transfer(s: &mut State<'_>, from: AccountId, to: AccountId, amount: Amount) -
 
 fn post(s: &mut State<'_>, sectors: &Sectors, t: &DeviceTx) -> Run<()> {
     match &t.duty {
-        Duty::Commit { epoch, commitment } => evidence::commit(s, sectors, t.device, *epoch, commitment.clone()),
+        Duty::Commit { epoch, commitment } => {
+            evidence::commit(s, sectors, t.device, *epoch, commitment.clone())
+        }
         Duty::Answers { epoch, digest } => evidence::answers(s, t.device, *epoch, *digest),
         Duty::Bundle { epoch, hash, size } => evidence::bundle(s, t.device, *epoch, *hash, *size),
         Duty::Defend { dispute, answer } => dispute::defend(s, sectors, t.device, *dispute, answer),
         Duty::Claim(proof) => {
             let row = s.need::<Devices>(&t.device, registry::unknown_device())?;
             if row.operator != proof.operator {
-                return Err(Refusal::new("claim.foreign", "a device draws for its own operator only", "name it").into());
+                return Err(Refusal::new(
+                    "claim.foreign",
+                    "a device draws for its own operator only",
+                    "name it",
+                )
+                .into());
             }
             settlement::claim(s, proof).map(|_| ())
         }
@@ -226,7 +254,9 @@ fn post(s: &mut State<'_>, sectors: &Sectors, t: &DeviceTx) -> Run<()> {
 fn govern(s: &mut State<'_>, sectors: &Sectors, t: &SeatTx) -> Run<()> {
     match &t.duty {
         SeatDuty::Seed { epoch, signature } => evidence::seed(s, &seat(s, t)?, *epoch, signature),
-        SeatDuty::Certificate { epoch, sector, devices } => evidence::certificate(s, *epoch, *sector, devices),
+        SeatDuty::Certificate { epoch, sector, devices } => {
+            evidence::certificate(s, *epoch, *sector, devices)
+        }
         SeatDuty::Vote { epoch, sector, sealed } => settlement::vote(s, t.seat, *epoch, *sector, *sealed),
         SeatDuty::Reveal { epoch, settlement, salt } => {
             settlement::reveal(s, t.seat, *epoch, (**settlement).clone(), salt)
@@ -423,7 +453,12 @@ impl BlockRun {
                 if self.mode == Mode::Build {
                     break;
                 }
-                return Err(Refusal::new("block.weight", "the block holds too much work", "build a smaller one").into());
+                return Err(Refusal::new(
+                    "block.weight",
+                    "the block holds too much work",
+                    "build a smaller one",
+                )
+                .into());
             }
             match check_state(s, tx) {
                 Ok(()) => {}

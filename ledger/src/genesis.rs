@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use crate::state::{Key, Run, State, Stop, Writes};
 use crate::tables::{
-    AccountRow, Accounts, Chain, ChainParams, ChainRow, Money, MoneyRow, SeatRow, Seats, SectorRow, SectorTable,
+    AccountRow, Accounts, Chain, ChainParams, ChainRow, Money, MoneyRow, SeatRow, Seats, SectorRow,
+    SectorTable,
 };
 
 /// Largest supply in pebbles: 10^12 CRN. Far below overflow in any product the ledger forms.
@@ -151,7 +152,10 @@ impl Genesis {
             s.put::<Accounts>(id, &AccountRow { balance: *balance, ..AccountRow::default() });
         }
         for (seat, i) in self.seats.iter().zip(0u16..) {
-            s.put::<Seats>(&i, &SeatRow { account: seat.account, key: seat.key, vote: seat.vote, consensus: seat.consensus });
+            s.put::<Seats>(
+                &i,
+                &SeatRow { account: seat.account, key: seat.key, vote: seat.vote, consensus: seat.consensus },
+            );
         }
         for x in &self.sectors {
             s.put::<SectorTable>(&x.id, &x.row());
@@ -233,7 +237,11 @@ impl Export {
             for (what, pairs, root) in parts {
                 let ascends = pairs.windows(2).all(|w| w[0].0 < w[1].0);
                 if !ascends || digest_contents(what, pairs).digest() != root {
-                    return Err(bad(format!("the {what} of sector {} is not what the state's root says", x.sector)).into());
+                    return Err(bad(format!(
+                        "the {what} of sector {} is not what the state's root says",
+                        x.sector
+                    ))
+                    .into());
                 }
             }
         }

@@ -4,7 +4,9 @@ use cairn_types::{Amount, Credits, Refusal};
 use std::collections::BTreeMap;
 
 use crate::state::{Key, Table, open_entry};
-use crate::tables::{Accounts, BucketSlots, Devices, Disputes, Leases, Locks, Money, MoneyRow, Operators, SectorTable};
+use crate::tables::{
+    Accounts, BucketSlots, Devices, Disputes, Leases, Locks, Money, MoneyRow, Operators, SectorTable,
+};
 
 fn broken(what: String) -> Refusal {
     Refusal::with("invariant.broken", what, "stop the node and report the block: this is a bug")
@@ -18,9 +20,13 @@ pub fn identities(m: &MoneyRow) -> Result<(), Refusal> {
     let parts = [m.balances, m.bonds, m.vault, m.payable, m.dust, m.stakers, m.treasury, m.pools, m.burned];
     let sum = parts.iter().try_fold(Amount::ZERO, |a, b| a.checked_add(*b));
     if sum.is_none() || sum != m.genesis.checked_add(m.minted) {
-        return Err(broken(format!("CRN in pots {sum:?} is not genesis {} plus minted {}", m.genesis, m.minted)));
+        return Err(broken(format!(
+            "CRN in pots {sum:?} is not genesis {} plus minted {}",
+            m.genesis, m.minted
+        )));
     }
-    let credits = [m.free, m.escrow, m.unsettled, m.spent].iter().try_fold(Credits::ZERO, |a, b| a.checked_add(*b));
+    let credits =
+        [m.free, m.escrow, m.unsettled, m.spent].iter().try_fold(Credits::ZERO, |a, b| a.checked_add(*b));
     if credits != Some(m.issued) {
         return Err(broken(format!("credits in pots {credits:?} are not the {} issued", m.issued)));
     }
@@ -47,7 +53,8 @@ fn each<T: Table>(rows: &BTreeMap<Key, Vec<u8>>) -> Result<Vec<(T::Key, T::Row)>
     (low[0], high[0]) = (T::TAG, T::TAG);
     rows.range(low..=high)
         .map(|(k, v)| {
-            let (key, row) = open_entry::<T>(v).ok_or_else(|| broken(format!("a row of table {} does not decode", T::TAG)))?;
+            let (key, row) = open_entry::<T>(v)
+                .ok_or_else(|| broken(format!("a row of table {} does not decode", T::TAG)))?;
             if crate::state::key_of::<T>(&key) != *k {
                 return Err(broken(format!("a row of table {} lies under a foreign key", T::TAG)));
             }

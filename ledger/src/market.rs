@@ -5,7 +5,8 @@
 use cairn_crypto::keys::PublicKey;
 use cairn_sector::{Demand, DeviceState, LeaseEntry, Sectors, Slot};
 use cairn_types::{
-    AccountId, Credits, DeviceId, Epoch, Hash, LeaseId, PPM, Rate, Refusal, SectorId, UNIT_KINDS, Units, encode,
+    AccountId, Credits, DeviceId, Epoch, Hash, LeaseId, PPM, Rate, Refusal, SectorId, UNIT_KINDS, Units,
+    encode,
 };
 use std::collections::BTreeMap;
 
@@ -240,7 +241,8 @@ fn choose(mut from: Vec<Candidate>, n: usize, max_per_domain: u16, taken: &[Vec<
         if chosen.len() == n {
             break;
         }
-        let full = max_per_domain > 0 && c.domains.iter().any(|d| used.get(d).is_some_and(|u| *u >= max_per_domain));
+        let full =
+            max_per_domain > 0 && c.domains.iter().any(|d| used.get(d).is_some_and(|u| *u >= max_per_domain));
         if full {
             continue;
         }
@@ -277,7 +279,11 @@ fn capacity_overflow() -> Refusal {
 
 fn check_demand(d: &Demand) -> Result<(), Refusal> {
     if d.slots == 0 || d.slots > MAX_SLOTS || d.helpers > MAX_HELPERS {
-        return Err(Refusal::new("order.slots", "slots or helpers out of range", "ask for 1..=64 slots, at most 8 helpers"));
+        return Err(Refusal::new(
+            "order.slots",
+            "slots or helpers out of range",
+            "ask for 1..=64 slots, at most 8 helpers",
+        ));
     }
     Ok(())
 }
@@ -366,7 +372,8 @@ fn draw_helpers(
     chosen: &[Candidate],
     n: usize,
 ) -> Vec<DeviceId> {
-    let mut idle: Vec<DeviceId> = everybody.iter().filter(|d| chosen.iter().all(|c| c.id != **d)).copied().collect();
+    let mut idle: Vec<DeviceId> =
+        everybody.iter().filter(|d| chosen.iter().all(|c| c.id != **d)).copied().collect();
     let mut busy: Vec<DeviceId> = chosen.iter().map(|c| c.id).collect();
     for list in [&mut idle, &mut busy] {
         list.sort_by_key(|d| seed.draw("market/helper", &[lease.as_ref(), d.as_ref()]));
@@ -378,7 +385,12 @@ fn draw_helpers(
 pub fn own_lease(s: &State<'_>, who: &AccountId, id: &LeaseId) -> Run<LeaseRow> {
     let row = s.need::<Leases>(id, unknown_lease())?;
     if row.entry.customer != *who {
-        return Err(Refusal::new("lease.foreign", "the lease belongs to another customer", "use the owner's account").into());
+        return Err(Refusal::new(
+            "lease.foreign",
+            "the lease belongs to another customer",
+            "use the owner's account",
+        )
+        .into());
     }
     Ok(row)
 }
@@ -407,7 +419,12 @@ pub fn close(s: &mut State<'_>, who: AccountId, id: LeaseId) -> Run<()> {
     let before = own_lease(s, &who, &id)?;
     let now = chain(s)?.epoch;
     if before.entry.closing.is_some_and(|e| e <= now) {
-        return Err(Refusal::new("lease.closing", "the lease is closing already", "wait for its last settlement").into());
+        return Err(Refusal::new(
+            "lease.closing",
+            "the lease is closing already",
+            "wait for its last settlement",
+        )
+        .into());
     }
     let mut row = before.clone();
     row.entry.closing = Some(now);
@@ -445,7 +462,13 @@ pub fn release_slots(s: &mut State<'_>, row: &LeaseRow) -> Run<()> {
 
 /// Who takes over a slot: not a device of the lease and, if it can be avoided, not one of its helpers, of whom the
 /// rebuild needs two that are not the new holder.
-fn successor(s: &State<'_>, sectors: &Sectors, lease: &LeaseRow, index: u16, old: &Slot) -> Run<Option<Candidate>> {
+fn successor(
+    s: &State<'_>,
+    sectors: &Sectors,
+    lease: &LeaseRow,
+    index: u16,
+    old: &Slot,
+) -> Run<Option<Candidate>> {
     let mut label = lease.entry.id.as_ref().to_vec();
     label.extend_from_slice(&encode(&(index, old.generation)));
     let mut taken = Vec::new();
@@ -514,7 +537,13 @@ pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16) -
 }
 
 /// A holder drops a slot for a legal reason: reassigned, nothing locked.
-pub fn legal_notice(s: &mut State<'_>, sectors: &Sectors, who: AccountId, id: LeaseId, index: u16) -> Run<()> {
+pub fn legal_notice(
+    s: &mut State<'_>,
+    sectors: &Sectors,
+    who: AccountId,
+    id: LeaseId,
+    index: u16,
+) -> Run<()> {
     let row = s.need::<Leases>(&id, unknown_lease())?;
     let holder = row.entry.slots.get(usize::from(index)).map(|x| x.device).unwrap_or_default();
     crate::registry::own_device(s, &who, &holder)?;

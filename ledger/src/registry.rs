@@ -9,7 +9,9 @@ use crate::bank::{Pot, chain, pay};
 use crate::events::Event;
 use crate::market;
 use crate::state::{Run, State};
-use crate::tables::{DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, SaleRow, Sales, SectorTable, Uniques};
+use crate::tables::{
+    DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, SaleRow, Sales, SectorTable, Uniques,
+};
 use crate::tx::{DEVICE_PROOF_DOMAIN, device_proof};
 
 /// Longest text of an operator in bytes.
@@ -19,7 +21,11 @@ const KEYS_LIMIT: usize = 16;
 
 /// Refusal for a sector that the network did not admit.
 pub fn unknown_sector(id: SectorId) -> Refusal {
-    Refusal::with("sector.unknown", format!("sector {id} is not admitted here"), "use one that `cairn status` lists")
+    Refusal::with(
+        "sector.unknown",
+        format!("sector {id} is not admitted here"),
+        "use one that `cairn status` lists",
+    )
 }
 
 /// Refusal for a device that does not exist.
@@ -74,7 +80,12 @@ fn toggle(digest: &mut LtHash, kind: &str, id: &[u8], value: &[u8], add: bool) {
 }
 
 /// Stores a device and keeps the sector's content digest true. `None` on either side: absent.
-pub fn save_device(s: &mut State<'_>, id: &DeviceId, before: Option<&DeviceRow>, after: Option<&DeviceRow>) -> Run<()> {
+pub fn save_device(
+    s: &mut State<'_>,
+    id: &DeviceId,
+    before: Option<&DeviceRow>,
+    after: Option<&DeviceRow>,
+) -> Run<()> {
     let (old, new) = (before.map(|r| device_entry(id, r)), after.map(|r| device_entry(id, r)));
     if old != new {
         let sector = after.or(before).map(|r| r.sector).unwrap_or(SectorId(0));
@@ -158,7 +169,12 @@ fn check_agreement(s: &State<'_>, who: &AccountId, key: &PublicKey, proof: &Sign
     check_key(key)?;
     let message = device_proof(&chain(s)?.network, who);
     key.verify(DEVICE_PROOF_DOMAIN, &message, proof).map_err(|_| {
-        Refusal::new("device.agreement", "the hot key did not sign this operator", "sign with the device's own key").into()
+        Refusal::new(
+            "device.agreement",
+            "the hot key did not sign this operator",
+            "sign with the device's own key",
+        )
+        .into()
     })
 }
 
@@ -171,7 +187,12 @@ fn admit(s: &State<'_>, sectors: &Sectors, sector: SectorId, offer: &[u8]) -> Ru
     let row = s.need::<SectorTable>(&sector, unknown_sector(sector))?;
     let admission = sectors.get(sector, row.version)?.admit(&row.params, offer)?;
     if admission.unique.len() > KEYS_LIMIT || admission.domains.len() > KEYS_LIMIT {
-        return Err(Refusal::new("device.keys", "too many unique keys or domains", "name at most 16 of each").into());
+        return Err(Refusal::new(
+            "device.keys",
+            "too many unique keys or domains",
+            "name at most 16 of each",
+        )
+        .into());
     }
     Ok(admission)
 }
@@ -195,7 +216,11 @@ pub fn register(
 ) -> Run<DeviceId> {
     let mut op = s.need::<Operators>(
         &who,
-        Refusal::new("operator.unknown", "this account is no operator", "send an `Operator` transaction first"),
+        Refusal::new(
+            "operator.unknown",
+            "this account is no operator",
+            "send an `Operator` transaction first",
+        ),
     )?;
     check_agreement(s, &who, &key, proof)?;
     let admission = admit(s, sectors, sector, &offer)?;
@@ -211,7 +236,12 @@ pub fn register(
     let id = DeviceId::derive("cairn/device", &[who.as_ref(), &op.devices.to_le_bytes()]);
     for unique in &admission.unique {
         if s.get::<Uniques>(&(sector, *unique))?.is_some() {
-            return Err(Refusal::new("device.duplicate", "a unique key of this device is taken", "register hardware once").into());
+            return Err(Refusal::new(
+                "device.duplicate",
+                "a unique key of this device is taken",
+                "register hardware once",
+            )
+            .into());
         }
         s.put::<Uniques>(&(sector, *unique), &id);
     }
@@ -243,7 +273,12 @@ pub fn register(
 pub fn own_device(s: &State<'_>, who: &AccountId, id: &DeviceId) -> Run<DeviceRow> {
     let row = s.need::<Devices>(id, unknown_device())?;
     if row.operator != *who {
-        return Err(Refusal::new("device.foreign", "the device belongs to another operator", "use the owner's account").into());
+        return Err(Refusal::new(
+            "device.foreign",
+            "the device belongs to another operator",
+            "use the owner's account",
+        )
+        .into());
     }
     Ok(row)
 }
@@ -300,7 +335,12 @@ fn swap_uniques(s: &mut State<'_>, id: &DeviceId, sector: SectorId, old: &[Hash]
     }
     for key in new.iter().filter(|k| !old.contains(k)) {
         if s.get::<Uniques>(&(sector, *key))?.is_some_and(|holder| holder != *id) {
-            return Err(Refusal::new("device.duplicate", "a unique key of this device is taken", "register hardware once").into());
+            return Err(Refusal::new(
+                "device.duplicate",
+                "a unique key of this device is taken",
+                "register hardware once",
+            )
+            .into());
         }
         s.put::<Uniques>(&(sector, *key), id);
     }
@@ -337,7 +377,9 @@ pub fn withdraw_bond(s: &mut State<'_>, who: AccountId, id: DeviceId) -> Run<()>
     let row = own_device(s, &who, &id)?;
     let c = chain(s)?;
     let DeviceState::Exiting { until } = row.state else {
-        return Err(Refusal::new("device.active", "the device has not left", "announce the exit first").into());
+        return Err(
+            Refusal::new("device.active", "the device has not left", "announce the exit first").into()
+        );
     };
     let free_at = until.plus(c.params.window_epochs).plus(1);
     if c.epoch < free_at || row.duties > 0 || !row.locked.is_zero() {

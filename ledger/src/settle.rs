@@ -3,7 +3,9 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::lthash::LtHash;
 use cairn_crypto::merkle::rows::{self, RootBuilder};
-use cairn_sector::{AnyRules, LeaseEntry, MemoryChange, Next, RawContext, RawEvidence, RawMemory, Registry, Row, Source};
+use cairn_sector::{
+    AnyRules, LeaseEntry, MemoryChange, Next, RawContext, RawEvidence, RawMemory, Registry, Row, Source,
+};
 use cairn_types::{
     AccountId, Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, NetworkId, PPM, Price, Rate, Refusal,
     SectorId, UNIT_KINDS, decode, encode, mul_div, ppm_of,
@@ -375,7 +377,16 @@ impl<'a> Work<'a> {
             charges: root_of(charges.iter().map(|(l, c)| charge_leaf(l, *c))),
             outcomes: outcomes_root(&self.outcomes)?,
         };
-        Ok(Settled { settlement, lines: self.lines, memory, tally, digests, claims, charges, outcomes: self.outcomes })
+        Ok(Settled {
+            settlement,
+            lines: self.lines,
+            memory,
+            tally,
+            digests,
+            claims,
+            charges,
+            outcomes: self.outcomes,
+        })
     }
 
     /// Earned from customers, earned from the pool, cumulative claims of everybody.
@@ -443,7 +454,8 @@ impl<'a> Work<'a> {
                 out.insert(k, None);
             }
         }
-        let pending: std::collections::BTreeSet<Hash> = self.x.registry.sales().iter().map(|s| s.id).collect();
+        let pending: std::collections::BTreeSet<Hash> =
+            self.x.registry.sales().iter().map(|s| s.id).collect();
         for (k, _) in self.x.tally.scan(b"s") {
             let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(Hash);
             if id.is_some_and(|id| !pending.contains(&id)) {
@@ -472,13 +484,19 @@ fn root_of(leaves: impl Iterator<Item = Vec<u8>>) -> (Hash, u64) {
 
 fn outcomes_root(outcomes: &[Outcome]) -> Result<(Hash, u32), Refusal> {
     let (root, _) = root_of(outcomes.chunks(OUTCOMES_PER_CHUNK).map(outcome_chunk));
-    let n = u32::try_from(outcomes.len())
-        .map_err(|_| Refusal::new("settle.outcomes", "too many outcomes in one epoch", "lower the sector's limits"))?;
+    let n = u32::try_from(outcomes.len()).map_err(|_| {
+        Refusal::new("settle.outcomes", "too many outcomes in one epoch", "lower the sector's limits")
+    })?;
     Ok((root, n))
 }
 
 /// The content digest after changes.
-pub fn apply(digest: &LtHash, domain: &str, old: &dyn RawMemory, changes: &[MemoryChange<Vec<u8>>]) -> LtHash {
+pub fn apply(
+    digest: &LtHash,
+    domain: &str,
+    old: &dyn RawMemory,
+    changes: &[MemoryChange<Vec<u8>>],
+) -> LtHash {
     let mut d = digest.clone();
     for (key, value) in changes {
         if let Some(before) = old.get(key) {

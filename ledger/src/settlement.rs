@@ -4,7 +4,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::merkle::rows;
 use cairn_sector::{Sectors, Seed};
 use cairn_types::{
-    AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, NetworkId, Price, Refusal, SectorId, encode, ppm_of,
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, NetworkId, Price, Refusal, SectorId, encode,
+    ppm_of,
 };
 
 use crate::bank::{CreditPot, Pot, chain, money, pay, pay_credits};
@@ -149,7 +150,8 @@ pub struct Split {
 pub fn split(params: &ChainParams, price: Price, paid: Credits) -> Split {
     let total = price.pebbles(paid);
     let part = |ppm| Amount(ppm_of(total.0, ppm));
-    let (burned, stakers, treasury) = (part(params.burn_ppm), part(params.stakers_ppm), part(params.treasury_ppm));
+    let (burned, stakers, treasury) =
+        (part(params.burn_ppm), part(params.stakers_ppm), part(params.treasury_ppm));
     let operators = total.saturating_sub(burned).saturating_sub(stakers).saturating_sub(treasury);
     Split { total, burned, stakers, treasury, operators }
 }
@@ -215,7 +217,13 @@ pub fn reveal(s: &mut State<'_>, seat: u16, epoch: Epoch, settlement: Settlement
     srow.latest = Some((epoch, id));
     (srow.memory_root, srow.tally_root) = (settlement.memory.1, settlement.tally.1);
     s.put::<SectorTable>(&sector, &srow);
-    s.emit(Event::Settled { sector, epoch, settlement: id, charged: settlement.charged, earned: settlement.earned });
+    s.emit(Event::Settled {
+        sector,
+        epoch,
+        settlement: id,
+        charged: settlement.charged,
+        earned: settlement.earned,
+    });
     row.phase = Phase::Final;
     row.settlement = Some(settlement);
     s.put::<SectorEpochs>(&(epoch, sector), &row);
@@ -241,7 +249,10 @@ fn check_against_chain(s: &State<'_>, epoch: Epoch, row: &SectorEpochRow, x: &Se
     if !fits {
         return Err(refuse("settlement.inputs", "the record was made from other inputs than the chain's"));
     }
-    let paid = x.charged.checked_add(x.sales).ok_or_else(|| refuse("settlement.overflow", "the charges overflow"))?;
+    let paid = x
+        .charged
+        .checked_add(x.sales)
+        .ok_or_else(|| refuse("settlement.overflow", "the charges overflow"))?;
     let shares = split(&row.terms.chain, x.price, paid);
     if x.earned > shares.operators || x.pool_paid > row.terms.pool_budget {
         return Err(refuse("settlement.money", "operators would earn more than customers and pool pay"));
@@ -310,7 +321,13 @@ pub fn outcomes(
     list.iter().try_for_each(|o| apply_outcome(s, sectors, epoch, sector, o))
 }
 
-fn apply_outcome(s: &mut State<'_>, sectors: &Sectors, epoch: Epoch, sector: SectorId, o: &Outcome) -> Run<()> {
+fn apply_outcome(
+    s: &mut State<'_>,
+    sectors: &Sectors,
+    epoch: Epoch,
+    sector: SectorId,
+    o: &Outcome,
+) -> Run<()> {
     match o {
         Outcome::Fault { device, code, severity_ppm, .. } => {
             s.emit(Event::Faulted { device: *device, epoch, code: *code, severity_ppm: *severity_ppm });
@@ -346,7 +363,9 @@ fn apply_outcome(s: &mut State<'_>, sectors: &Sectors, epoch: Epoch, sector: Sec
 /// The judgement is an epoch old: the slot may have moved on since, the lease may have been refunded.
 fn holds(s: &State<'_>, lease: &LeaseId, slot: u16, device: &DeviceId) -> Run<bool> {
     let row = s.get::<crate::tables::Leases>(lease)?;
-    Ok(row.is_some_and(|l| l.refunded.is_none() && l.entry.slots.get(usize::from(slot)).is_some_and(|x| x.device == *device)))
+    Ok(row.is_some_and(|l| {
+        l.refunded.is_none() && l.entry.slots.get(usize::from(slot)).is_some_and(|x| x.device == *device)
+    }))
 }
 
 fn finish_lease(s: &mut State<'_>, lease: &LeaseId) -> Run<()> {

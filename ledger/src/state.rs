@@ -107,7 +107,11 @@ impl<'a> State<'a> {
     pub fn get<T: Table>(&self, key: &T::Key) -> Run<Option<T::Row>> {
         let Some(bytes) = self.raw(&key_of::<T>(key))? else { return Ok(None) };
         let (_, row) = open_entry::<T>(&bytes).ok_or_else(|| {
-            Refusal::new("state.corrupt", "a stored row does not decode", "restore the node from a verified export")
+            Refusal::new(
+                "state.corrupt",
+                "a stored row does not decode",
+                "restore the node from a verified export",
+            )
         })?;
         Ok(Some(row))
     }

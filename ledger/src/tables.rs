@@ -4,8 +4,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::{bls::BlsPublic, keys::PublicKey, lthash::LtHash};
 use cairn_sector::{Admission, DeviceState, LeaseEntry, Seed, Slot};
 use cairn_types::{
-    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, PPM, Price, Rate, SectorId,
-    UNIT_KINDS,
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, PPM, Price, Rate,
+    SectorId, UNIT_KINDS,
 };
 
 use crate::settlement::Settlement;

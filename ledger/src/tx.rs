@@ -3,11 +3,11 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::authority::{Authority, Signatures};
 use cairn_crypto::bls::BlsSignature;
-use cairn_crypto::merkle::rows::RowProof;
 use cairn_crypto::keys::{PublicKey, SecretKey, Signature};
+use cairn_crypto::merkle::rows::RowProof;
 use cairn_types::{
-    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, Refusal, SectorId, decode_bounded,
-    encode,
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, Refusal, SectorId,
+    decode_bounded, encode,
 };
 
 use crate::settlement::{Outcome, Settlement};
@@ -339,8 +339,9 @@ pub enum Tx {
 impl Tx {
     /// Decodes foreign bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        decode_bounded(bytes, MAX_TX)
-            .map_err(|e| Refusal::with("tx.malformed", e.to_string(), "build the transaction with the client"))
+        decode_bounded(bytes, MAX_TX).map_err(|e| {
+            Refusal::with("tx.malformed", e.to_string(), "build the transaction with the client")
+        })
     }
 
     /// Its id: digest of all bytes, signatures included.

@@ -117,7 +117,9 @@ impl Daemon {
     }
 
     async fn commit(&self, epoch: Epoch) -> Result<bool, String> {
-        let Some(bytes) = self.worker.commitment(epoch).await.map_err(|e| e.to_string())? else { return Ok(false) };
+        let Some(bytes) = self.worker.commitment(epoch).await.map_err(|e| e.to_string())? else {
+            return Ok(false);
+        };
         posted(self.device.commit(epoch, bytes).await)
     }
 

@@ -78,7 +78,10 @@ fn standing(row: &DeviceRow, out: &mut Vec<Finding>) {
         DeviceState::Active => out.push(Finding::new(
             Level::Warning,
             "doctor.unlisted",
-            format!("the free bond of {} is below the requirement: duties go on, new ones do not come", row.bond),
+            format!(
+                "the free bond of {} is below the requirement: duties go on, new ones do not come",
+                row.bond
+            ),
             "add bond; earnings fill it as well",
         )),
         DeviceState::Resting => out.push(Finding::new(
@@ -88,7 +91,12 @@ fn standing(row: &DeviceRow, out: &mut Vec<Finding>) {
             "end the rest with a Change transaction",
         )),
         DeviceState::Exiting { until } => {
-            out.push(Finding::new(Level::Warning, "doctor.exiting", format!("the device leaves after epoch {until}"), ""));
+            out.push(Finding::new(
+                Level::Warning,
+                "doctor.exiting",
+                format!("the device leaves after epoch {until}"),
+                "",
+            ));
         }
     }
     if row.locked > Amount::ZERO {

@@ -96,7 +96,13 @@ pub struct StorageWorker {
 
 impl StorageWorker {
     /// A worker over an open node.
-    pub fn new(duties: Duties, store: Arc<Store>, chain: Arc<ChainLeases>, device: DeviceId, params: Params) -> Self {
+    pub fn new(
+        duties: Duties,
+        store: Arc<Store>,
+        chain: Arc<ChainLeases>,
+        device: DeviceId,
+        params: Params,
+    ) -> Self {
         Self { duties, store, chain, device, params, clean: AtomicBool::new(false) }
     }
 }
@@ -199,7 +205,9 @@ async fn repair(agent: RepairAgent, job: Job, patience: Duration) {
                 tracing::info!(lease = %job.lease, slot = job.slot, rebuilt = done.is_some(), "operator.repair.done");
                 return;
             }
-            Err(error) => tracing::debug!(lease = %job.lease, slot = job.slot, attempt, %error, "operator.repair.try"),
+            Err(error) => {
+                tracing::debug!(lease = %job.lease, slot = job.slot, attempt, %error, "operator.repair.try")
+            }
         }
         tokio::time::sleep(patience / 4).await;
     }

@@ -3,8 +3,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::keys::PublicKey;
 use cairn_types::{
-    AccountId, Cell, Credits, DecodeError, DeviceId, Epoch, Hash, LeaseId, NetworkId, Rate, SectorId, UNIT_KINDS,
-    Units, decode_bounded,
+    AccountId, Cell, Credits, DecodeError, DeviceId, Epoch, Hash, LeaseId, NetworkId, Rate, SectorId,
+    UNIT_KINDS, Units, decode_bounded,
 };
 
 use crate::{Rules, Seed};
@@ -248,7 +248,11 @@ pub trait RawEvidence: Send + Sync {
 /// Typed [`RawEvidence`]; items that do not decode were refused when the bundle was taken in.
 pub trait EvidenceSource<R: Rules>: Send + Sync {
     /// Items with `from <= key < until`, ascending.
-    fn scan(&self, from: &[u8], until: Option<&[u8]>) -> Box<dyn Iterator<Item = EvidenceItem<R::Evidence>> + '_>;
+    fn scan(
+        &self,
+        from: &[u8],
+        until: Option<&[u8]>,
+    ) -> Box<dyn Iterator<Item = EvidenceItem<R::Evidence>> + '_>;
 
     /// All items.
     fn all(&self) -> Box<dyn Iterator<Item = EvidenceItem<R::Evidence>> + '_> {

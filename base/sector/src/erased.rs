@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceItem, EvidenceSource, Limits, MemoryChange, Quote,
-    RawContext, RawEvidence, Row, Rules, Ruling, Shares, SortKey, Task,
+    Admission, Demand, DisputeContext, EpochContext, EvidenceItem, EvidenceSource, Limits, MemoryChange,
+    Quote, RawContext, RawEvidence, Row, Rules, Ruling, Shares, SortKey, Task,
 };
 
 /// Largest encoded parameters in bytes.
@@ -60,7 +60,13 @@ impl<R> Default for Erased<R> {
 }
 
 fn refuse(what: &'static str) -> impl Fn(DecodeError) -> Refusal {
-    move |e| Refusal::with("sector.malformed", format!("{what}: {e}"), "encode it as docs/reference/formats.md says")
+    move |e| {
+        Refusal::with(
+            "sector.malformed",
+            format!("{what}: {e}"),
+            "encode it as docs/reference/formats.md says",
+        )
+    }
 }
 
 fn params<R: Rules>(bytes: &[u8]) -> Result<R::Params, Refusal> {
@@ -70,7 +76,11 @@ fn params<R: Rules>(bytes: &[u8]) -> Result<R::Params, Refusal> {
 struct Typed<'a>(&'a dyn RawEvidence);
 
 impl<R: Rules> EvidenceSource<R> for Typed<'_> {
-    fn scan(&self, from: &[u8], until: Option<&[u8]>) -> Box<dyn Iterator<Item = EvidenceItem<R::Evidence>> + '_> {
+    fn scan(
+        &self,
+        from: &[u8],
+        until: Option<&[u8]>,
+    ) -> Box<dyn Iterator<Item = EvidenceItem<R::Evidence>> + '_> {
         Box::new(self.0.scan(from, until).filter_map(|item| {
             let evidence = decode_bounded(&item.evidence, R::LIMITS.evidence).ok()?;
             Some(EvidenceItem { key: item.key, from: item.from, evidence })
@@ -146,9 +156,8 @@ impl<R: Rules> AnyRules for Erased<R> {
         answer: Option<&[u8]>,
     ) -> Result<Ruling, Refusal> {
         let claim = decode_bounded(claim, R::LIMITS.claim).map_err(refuse("claim"))?;
-        let answer = answer
-            .map(|a| decode_bounded(a, R::LIMITS.answer).map_err(refuse("answer")))
-            .transpose()?;
+        let answer =
+            answer.map(|a| decode_bounded(a, R::LIMITS.answer).map_err(refuse("answer"))).transpose()?;
         R::dispute(&params::<R>(p)?, context, &claim, answer.as_ref())
     }
 }

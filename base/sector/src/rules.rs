@@ -4,7 +4,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 
 use crate::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Quote, Ruling, Shares, SortKey, Task,
+    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Quote, Ruling, Shares,
+    SortKey, Task,
 };
 
 /// A value with a frozen borsh encoding.

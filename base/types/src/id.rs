@@ -106,7 +106,9 @@ pub enum DutyId {
 pub struct SectorId(pub u16);
 
 /// A cell of the H3 grid, by its 64-bit index; the resolution is the sector's. Zero is no cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct Cell(pub u64);
 
 impl fmt::Display for SectorId {

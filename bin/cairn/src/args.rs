@@ -228,7 +228,8 @@ pub enum VerifyCommand {
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let n: u64 = number.parse().map_err(|_| format!("{text:?} is no length of time; write 10s, 500ms, 1m or 1h"))?;
+    let n: u64 =
+        number.parse().map_err(|_| format!("{text:?} is no length of time; write 10s, 500ms, 1m or 1h"))?;
     let ms = match unit {
         "ms" => Some(n),
         "s" | "" => n.checked_mul(1000),

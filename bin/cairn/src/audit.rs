@@ -29,7 +29,12 @@ pub async fn export_state(client: &Client, out: Out, file: &Path) -> Result<()> 
     let file = std::path::absolute(file)?;
     let answer = client.devnet("export", &json!({"file": file})).await?;
     out.answer(&answer, || {
-        format!("{} rows at height {}, digest {}", answer["rows"], answer["height"], answer["digest"].as_str().unwrap_or(""))
+        format!(
+            "{} rows at height {}, digest {}",
+            answer["rows"],
+            answer["height"],
+            answer["digest"].as_str().unwrap_or("")
+        )
     });
     Ok(())
 }
@@ -57,7 +62,11 @@ pub async fn verify_epoch(client: &Client, out: Out, epoch: u64, sector: u16) ->
 /// `cairn verify --pack FILE --trust HASH`, offline.
 pub fn verify_file(out: Out, file: &Path, trust: &str) -> Result<()> {
     let id = Hash::from_hex(trust).ok_or_else(|| {
-        Failure::new("verify.trust", "the trusted digits are not 64 hexadecimal digits", "copy them from `cairn export`")
+        Failure::new(
+            "verify.trust",
+            "the trusted digits are not 64 hexadecimal digits",
+            "copy them from `cairn export`",
+        )
     })?;
     let pack = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     report(out, &pack, &id)
@@ -69,7 +78,9 @@ fn report(out: Out, pack: &[u8], id: &Hash) -> Result<()> {
             out.answer(&as_json(&r), || as_text(&r));
             Ok(())
         }
-        Err(finding) => Err(Failure::new(code(&finding), finding.to_string(), "nothing in this pack can be relied on")),
+        Err(finding) => {
+            Err(Failure::new(code(&finding), finding.to_string(), "nothing in this pack can be relied on"))
+        }
     }
 }
 
@@ -77,7 +88,9 @@ fn code(finding: &Finding) -> &'static str {
     match finding {
         Finding::Malformed(_) => "verify.malformed",
         Finding::NotTrusted { .. } => "verify.trust",
-        Finding::Fact { .. } | Finding::Entry { .. } | Finding::Root { .. } | Finding::Inputs(_) => "verify.inputs",
+        Finding::Fact { .. } | Finding::Entry { .. } | Finding::Root { .. } | Finding::Inputs(_) => {
+            "verify.inputs"
+        }
         Finding::Row { .. } => "verify.row",
         Finding::Outcome { .. } => "verify.outcome",
     }
@@ -98,6 +111,15 @@ fn as_text(r: &Report) -> String {
          settlement  {}\n\
          recomputed  {} rows from {} bundles of {} devices, {} leases\n\
          money       {} charged to customers, {} earned by operators, {} outcomes",
-        r.epoch, r.sector, r.settlement, r.rows, r.bundles, r.devices, r.leases, r.charged, r.earned, r.outcomes
+        r.epoch,
+        r.sector,
+        r.settlement,
+        r.rows,
+        r.bundles,
+        r.devices,
+        r.leases,
+        r.charged,
+        r.earned,
+        r.outcomes
     )
 }

@@ -75,7 +75,9 @@ async fn run(cli: Cli, out: Out) -> Result<()> {
         Command::Export(ExportCommand::Epoch { epoch, out: file, sector }) => {
             audit::export(&client()?, out, epoch, sector, &file).await
         }
-        Command::Export(ExportCommand::State { out: file }) => audit::export_state(&client()?, out, &file).await,
+        Command::Export(ExportCommand::State { out: file }) => {
+            audit::export_state(&client()?, out, &file).await
+        }
         Command::Verify(v) => match (v.what, v.pack, v.trust) {
             (Some(VerifyCommand::Epoch { epoch, sector }), _, _) => {
                 audit::verify_epoch(&client()?, out, epoch, sector).await

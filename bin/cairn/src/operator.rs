@@ -26,7 +26,11 @@ async fn named(client: &Client, name: &str) -> Result<Value> {
     let facts = client.devnet("facts", &json!({})).await?;
     let list = facts["operators"].as_array().cloned().unwrap_or_default();
     list.into_iter().find(|o| o["name"] == name).ok_or_else(|| {
-        Failure::new("operator.unknown", format!("no operator {name:?}"), "use a name such as op-3, or an address")
+        Failure::new(
+            "operator.unknown",
+            format!("no operator {name:?}"),
+            "use a name such as op-3, or an address",
+        )
     })
 }
 
@@ -58,7 +62,9 @@ pub async fn doctor(client: &Client, out: Out, who: Option<&str>) -> Result<()> 
     }
     out.answer(&answer, || text);
     match worst {
-        Level::Bad => Err(Failure::new("doctor.bad", "at least one finding is bad", "follow the remedies above")),
+        Level::Bad => {
+            Err(Failure::new("doctor.bad", "at least one finding is bad", "follow the remedies above"))
+        }
         _ => Ok(()),
     }
 }

@@ -54,7 +54,12 @@ impl std::error::Error for Failure {}
 /// Plain table: columns padded to their widest cell, the first `left` columns to the left, the others to the right.
 pub fn table(head: &[&str], rows: &[Vec<String>], left: usize) -> String {
     let width = |i: usize| {
-        rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).chain([head[i].chars().count()]).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|r| r.get(i))
+            .map(|c| c.chars().count())
+            .chain([head[i].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
@@ -92,12 +97,16 @@ mod tests {
 
     #[test]
     fn tables_align() {
-        let text = table(&["who", "got"], &[vec!["a".into(), "1".into()], vec!["bcde".into(), "100".into()]], 1);
+        let text =
+            table(&["who", "got"], &[vec!["a".into(), "1".into()], vec!["bcde".into(), "100".into()]], 1);
         assert_eq!(text, "who   got\na       1\nbcde  100");
     }
 
     #[test]
     fn sizes_in_words() {
-        assert_eq!((bytes(5), bytes(1536), bytes(64 << 20)), ("5 B".into(), "1.5 KiB".into(), "64.0 MiB".into()));
+        assert_eq!(
+            (bytes(5), bytes(1536), bytes(64 << 20)),
+            ("5 B".into(), "1.5 KiB".into(), "64.0 MiB".into())
+        );
     }
 }

@@ -69,11 +69,18 @@ pub fn sign(secret: &str, region: &str, date: &str, canonical: &str) -> String {
 
 impl S3 {
     /// Sends a request for `/bucket/key` with a query of (name, value), sorted by name.
-    pub async fn send(&self, method: Method, path: &str, query: &[(&str, &str)], body: Option<(Body, u64)>) -> Result<Response> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<(Body, u64)>,
+    ) -> Result<Response> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
         let date = amz_date(now);
         let path = encode(path, true);
-        let query: Vec<String> = query.iter().map(|(k, v)| format!("{}={}", encode(k, false), encode(v, false))).collect();
+        let query: Vec<String> =
+            query.iter().map(|(k, v)| format!("{}={}", encode(k, false), encode(v, false))).collect();
         let query = query.join("&");
         let host = self.endpoint.split("://").nth(1).unwrap_or(&self.endpoint).trim_end_matches('/');
         let payload = if body.is_some() { "UNSIGNED-PAYLOAD".to_owned() } else { sha256_hex(b"") };
@@ -88,7 +95,11 @@ impl S3 {
             &date[..8],
             self.region
         );
-        let url = format!("{}{path}{}{query}", self.endpoint.trim_end_matches('/'), if query.is_empty() { "" } else { "?" });
+        let url = format!(
+            "{}{path}{}{query}",
+            self.endpoint.trim_end_matches('/'),
+            if query.is_empty() { "" } else { "?" }
+        );
         let mut request = reqwest::Client::new()
             .request(method, &url)
             .header("x-amz-date", &date)
@@ -98,7 +109,11 @@ impl S3 {
             request = request.header("content-length", len).body(body);
         }
         let response = request.send().await.map_err(|e| {
-            Failure::new("storage.endpoint", format!("the S3 endpoint {} does not answer: {e}", self.endpoint), "start `cairn devnet`")
+            Failure::new(
+                "storage.endpoint",
+                format!("the S3 endpoint {} does not answer: {e}", self.endpoint),
+                "start `cairn devnet`",
+            )
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -125,7 +140,11 @@ pub fn tags(xml: &str, name: &str) -> Vec<String> {
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&")
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&amp;", "&")
 }
 
 #[cfg(test)]

@@ -82,14 +82,23 @@ pub async fn latest_settled(client: &Client) -> Result<Epoch> {
 }
 
 /// `cairn earnings`.
-pub async fn earnings(client: &Client, out: Out, explain: Option<Option<u64>>, who: Option<AccountId>) -> Result<()> {
+pub async fn earnings(
+    client: &Client,
+    out: Out,
+    explain: Option<Option<u64>>,
+    who: Option<AccountId>,
+) -> Result<()> {
     let epoch = match explain.flatten() {
         Some(e) => Epoch(e),
         None => latest_settled(client).await?,
     };
     let found = client.settlement(STORAGE, epoch).await?;
     let (settlement, lines) = found.ok_or_else(|| {
-        Failure::new("earnings.open", format!("epoch {epoch} is not settled"), "name an epoch that `cairn status` shows as settled")
+        Failure::new(
+            "earnings.open",
+            format!("epoch {epoch} is not settled"),
+            "name an epoch that `cairn status` shows as settled",
+        )
     })?;
     let hrp = client.get::<Chain>(&()).await?.map(|c| c.hrp).unwrap_or_else(|| "cairn".into());
     let lines: Vec<Line> = lines.into_iter().filter(|l| who.is_none_or(|w| l.operator == w)).collect();
@@ -154,7 +163,8 @@ fn explained(lines: &[Line]) -> String {
         .map(|l| {
             let u = &l.row.units.0;
             let fault = l.row.fault.map(|f| format!("fault {} ({} ppm)", f.code, f.severity_ppm));
-            let why = fault.unwrap_or_else(|| cairn_storage_rules::judge::note::explain(l.row.note).to_owned());
+            let why =
+                fault.unwrap_or_else(|| cairn_storage_rules::judge::note::explain(l.row.note).to_owned());
             vec![
                 l.row.payee.to_string()[..8].to_owned(),
                 duty(l),
@@ -167,7 +177,11 @@ fn explained(lines: &[Line]) -> String {
             ]
         })
         .collect();
-    table(&["device", "lease/slot", "why", "KiB-s stored", "KiB served", "KiB-s reserved", "charged", "unpaid"], &rows, 3)
+    table(
+        &["device", "lease/slot", "why", "KiB-s stored", "KiB served", "KiB-s reserved", "charged", "unpaid"],
+        &rows,
+        3,
+    )
 }
 
 /// The middle of an address says little.

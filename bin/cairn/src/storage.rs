@@ -19,13 +19,15 @@ use crate::s3::{S3, tag, tags};
 pub async fn run(client: &Client, out: Out, command: StorageCommand) -> Result<()> {
     match command {
         StorageCommand::Cost { size, months } => {
-            let size = parse_size(&size).map_err(|e| Failure::new("storage.size", e, "write a number with a unit"))?;
+            let size = parse_size(&size)
+                .map_err(|e| Failure::new("storage.size", e, "write a number with a unit"))?;
             let domains = endpoint(client).await.map(|e| e.1).unwrap_or(16);
             cost(out, size, u64::from(months), domains)
         }
         StorageCommand::Put { file, to, dry_run } => {
             let (s3, domains) = endpoint(client).await?;
-            let size = std::fs::metadata(&file).with_context(|| format!("cannot read {}", file.display()))?.len();
+            let size =
+                std::fs::metadata(&file).with_context(|| format!("cannot read {}", file.display()))?.len();
             if dry_run {
                 return cost(out, size, 1, domains);
             }
@@ -41,10 +43,15 @@ pub async fn run(client: &Client, out: Out, command: StorageCommand) -> Result<(
 /// The S3 endpoint of the devnet behind the API, and the failure domains of its market.
 async fn endpoint(client: &Client) -> Result<(S3, u16)> {
     let facts = client.devnet("facts", &json!({})).await.map_err(|e| {
-        Failure::new("storage.endpoint", format!("no S3 endpoint is known: {e}"), "start `cairn devnet`, or use any S3 client")
+        Failure::new(
+            "storage.endpoint",
+            format!("no S3 endpoint is known: {e}"),
+            "start `cairn devnet`, or use any S3 client",
+        )
     })?;
     let s3 = serde_json::from_value(facts["s3"].clone()).context("the devnet's answer has no S3 endpoint")?;
-    let domains = facts["operators"].as_array().map(Vec::len).and_then(|n| u16::try_from(n).ok()).unwrap_or(1);
+    let domains =
+        facts["operators"].as_array().map(Vec::len).and_then(|n| u16::try_from(n).ok()).unwrap_or(1);
     Ok((s3, domains))
 }
 
@@ -73,7 +80,8 @@ async fn put(s3: &S3, out: Out, file: &Path, to: &str, size: u64) -> Result<()> 
     }
     let bar = progress(out, size);
     let inner = bar.clone();
-    let reader = tokio::fs::File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
+    let reader =
+        tokio::fs::File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     let stream = futures::stream::unfold(reader, move |mut f| {
         let bar = inner.clone();
         async move {
@@ -89,9 +97,17 @@ async fn put(s3: &S3, out: Out, file: &Path, to: &str, size: u64) -> Result<()> 
             }
         }
     });
-    let response = s3.send(Method::PUT, &format!("/{bucket}/{key}"), &[], Some((Body::wrap_stream(stream), size))).await?;
+    let response = s3
+        .send(Method::PUT, &format!("/{bucket}/{key}"), &[], Some((Body::wrap_stream(stream), size)))
+        .await?;
     bar.finish_and_clear();
-    let etag = response.headers().get("etag").and_then(|v| v.to_str().ok()).unwrap_or("").trim_matches('"').to_owned();
+    let etag = response
+        .headers()
+        .get("etag")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("")
+        .trim_matches('"')
+        .to_owned();
     out.answer(&json!({"bucket": bucket, "key": key, "bytes": size, "etag": etag}), || {
         format!("stored s3://{bucket}/{key}, {}", bytes(size))
     });
@@ -102,7 +118,8 @@ async fn get(s3: &S3, out: Out, from: &str, file: &Path) -> Result<()> {
     let (bucket, key) = split(from)?;
     let response = s3.send(Method::GET, &format!("/{bucket}/{key}"), &[], None).await?;
     let bar = progress(out, response.content_length().unwrap_or(0));
-    let mut to = tokio::fs::File::create(file).await.with_context(|| format!("cannot write {}", file.display()))?;
+    let mut to =
+        tokio::fs::File::create(file).await.with_context(|| format!("cannot write {}", file.display()))?;
     let (mut stream, mut total) = (response.bytes_stream(), 0u64);
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.context("the transfer broke off; run the command again")?;
@@ -171,7 +188,10 @@ async fn recover(client: &Client, out: Out, phrase: &str) -> Result<()> {
     };
     let answer = client.devnet("recover", &json!({"phrase": text.trim()})).await?;
     out.answer(&answer, || {
-        format!("recovered {} buckets and {} objects; the older gateway can no longer write", answer["buckets"], answer["objects"])
+        format!(
+            "recovered {} buckets and {} objects; the older gateway can no longer write",
+            answer["buckets"], answer["objects"]
+        )
     });
     Ok(())
 }

@@ -83,7 +83,8 @@ impl From<Refusal> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Refusal { code, cause, remedy } = self.refusal;
-        let body = RefusalBody { code: code.to_owned(), cause: cause.into_owned(), remedy: remedy.to_owned() };
+        let body =
+            RefusalBody { code: code.to_owned(), cause: cause.into_owned(), remedy: remedy.to_owned() };
         (self.status, Json(body)).into_response()
     }
 }
@@ -106,7 +107,9 @@ pub(crate) fn show_account(hrp: &str, id: &AccountId) -> String {
 
 /// Reads 64 hexadecimal digits.
 pub(crate) fn id(what: &str, text: &str) -> Answer<[u8; 32]> {
-    Hash::from_hex(text).map(|h| h.0).ok_or_else(|| Failure::argument(format!("the {what} is not 64 hexadecimal digits")))
+    Hash::from_hex(text)
+        .map(|h| h.0)
+        .ok_or_else(|| Failure::argument(format!("the {what} is not 64 hexadecimal digits")))
 }
 
 /// Reads a sector's number.

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Reads a body of at most `limit` bytes.
 pub(crate) async fn read(body: Body, limit: usize) -> Answer<Bytes> {
     let late = |_| {
-        let refusal = Refusal::new("api.slow", "the body did not arrive in time", "send it faster or in smaller parts");
+        let refusal =
+            Refusal::new("api.slow", "the body did not arrive in time", "send it faster or in smaller parts");
         Failure::new(StatusCode::REQUEST_TIMEOUT, refusal)
     };
     tokio::time::timeout(PATIENCE, collect(body, limit)).await.map_err(late)?

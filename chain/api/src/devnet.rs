@@ -98,6 +98,9 @@ fn parse(command: &str, bytes: &[u8]) -> Answer<DevnetCommand> {
             let warp: Warp = serde_json::from_slice(bytes).map_err(malformed)?;
             Ok(DevnetCommand::Warp { epochs: warp.epochs })
         }
-        other => Ok(DevnetCommand::Other { name: other.to_owned(), body: serde_json::from_slice(bytes).map_err(malformed)? }),
+        other => Ok(DevnetCommand::Other {
+            name: other.to_owned(),
+            body: serde_json::from_slice(bytes).map_err(malformed)?,
+        }),
     }
 }

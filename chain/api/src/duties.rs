@@ -27,7 +27,8 @@ const DOWNLOAD_MIB: u32 = 64;
 
 /// Reserves room for an upload by the length that it announces.
 fn room_for(api: &Api, headers: &HeaderMap) -> Answer<OwnedSemaphorePermit> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let mib = length.unwrap_or(BUNDLE_LIMIT).min(BUNDLE_LIMIT).div_ceil(1 << 20);
     room(api, u32::try_from(mib).unwrap_or(u32::MAX))
 }
@@ -69,7 +70,10 @@ pub(crate) async fn upload(State(api): State<Api>, headers: HeaderMap, body: Bod
         (status = "4XX", body = RefusalBody),
     )
 )]
-pub(crate) async fn bundle(State(api): State<Api>, Path((epoch, device)): Path<(String, String)>) -> Answer<Response> {
+pub(crate) async fn bundle(
+    State(api): State<Api>,
+    Path((epoch, device)): Path<(String, String)>,
+) -> Answer<Response> {
     let (epoch, device) = (answer::epoch(&epoch)?, DeviceId(answer::id("device", &device)?));
     let _room = room(&api, DOWNLOAD_MIB)?;
     let found = api.node.bundle(epoch, device).await?;
@@ -88,7 +92,10 @@ pub(crate) async fn bundle(State(api): State<Api>, Path((epoch, device)): Path<(
         (status = "4XX", body = RefusalBody),
     )
 )]
-pub(crate) async fn pack(State(api): State<Api>, Path((sector, epoch)): Path<(String, String)>) -> Answer<Response> {
+pub(crate) async fn pack(
+    State(api): State<Api>,
+    Path((sector, epoch)): Path<(String, String)>,
+) -> Answer<Response> {
     let (sector, epoch) = (answer::sector(&sector)?, answer::epoch(&epoch)?);
     let _room = room(&api, DOWNLOAD_MIB)?;
     Ok(octet_stream(api.node.pack(sector, epoch).await?))
@@ -264,7 +271,11 @@ pub(crate) async fn claim(
     let hrp = api.node.status().hrp;
     let (sector, operator) = (answer::sector(&sector)?, answer::account(&hrp, &address)?);
     let proof = api.node.claim_proof(sector, operator).await?.ok_or_else(|| {
-        Failure::missing("claim.unknown", "nothing was settled for this operator yet", "ask again after a settlement")
+        Failure::missing(
+            "claim.unknown",
+            "nothing was settled for this operator yet",
+            "ask again after a settlement",
+        )
     })?;
     Ok(Json(ClaimView {
         epoch: proof.epoch.0,
@@ -298,7 +309,11 @@ pub(crate) async fn charge(
 ) -> Answer<Json<ChargeView>> {
     let (sector, lease) = (answer::sector(&sector)?, LeaseId(answer::id("lease", &lease)?));
     let found = api.node.charge_proof(sector, lease).await?.ok_or_else(|| {
-        Failure::missing("charge.unknown", "nothing was settled for this lease yet", "ask again after a settlement")
+        Failure::missing(
+            "charge.unknown",
+            "nothing was settled for this lease yet",
+            "ask again after a settlement",
+        )
     })?;
     Ok(Json(ChargeView {
         epoch: found.epoch.0,

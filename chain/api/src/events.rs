@@ -8,7 +8,9 @@ use axum::extract::{Query, State};
 use axum::response::sse::{self, KeepAlive, Sse};
 use cairn_ledger::events::Event;
 use cairn_node::{BlockEvents, Node};
-use cairn_types::{AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, Refusal, SectorId, encode};
+use cairn_types::{
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, Refusal, SectorId, encode,
+};
 use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,7 +52,12 @@ impl EventView {
 
     /// All events of a block.
     fn all(hrp: &str, block: &BlockEvents) -> Vec<Self> {
-        block.events.iter().zip(0u32..).map(|(event, index)| Self::new(hrp, block.height, index, event)).collect()
+        block
+            .events
+            .iter()
+            .zip(0u32..)
+            .map(|(event, index)| Self::new(hrp, block.height, index, event))
+            .collect()
     }
 }
 
@@ -197,7 +204,8 @@ impl Blocks {
 async fn past(node: &Node, from: Height, limit: usize) -> Result<Vec<Arc<BlockEvents>>, Refusal> {
     let node = node.clone();
     let read = tokio::task::spawn_blocking(move || node.history(from, limit));
-    read.await.unwrap_or_else(|_| Err(Refusal::new("node.stopped", "the node is shut down", "start it again")))
+    read.await
+        .unwrap_or_else(|_| Err(Refusal::new("node.stopped", "the node is shut down", "start it again")))
 }
 
 /// Events from a height on, past and future, as server-sent events: `data` is an event in JSON, `id` is
@@ -214,7 +222,8 @@ pub(crate) async fn stream(
     State(api): State<Api>,
     Query(query): Query<From>,
 ) -> Answer<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>> {
-    let permit = api.streams.clone().try_acquire_owned().map_err(|_| busy("too many event streams at once"))?;
+    let permit =
+        api.streams.clone().try_acquire_owned().map_err(|_| busy("too many event streams at once"))?;
     let live = api.node.events();
     let status = api.node.status();
     let next = query.from.map_or(status.height.plus(1), Height);

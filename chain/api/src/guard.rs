@@ -42,11 +42,19 @@ async fn limited(request: Request, next: Next) -> Response {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => {
             tracing::error!("a request made the API panic");
-            let refusal = Refusal::new("api.defect", "the request met a defect of this program", "report it with the request");
+            let refusal = Refusal::new(
+                "api.defect",
+                "the request met a defect of this program",
+                "report it with the request",
+            );
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, refusal).into_response()
         }
         Err(_) => {
-            let refusal = Refusal::new("api.timeout", "the node did not answer in time", "try again; look at /v1/status");
+            let refusal = Refusal::new(
+                "api.timeout",
+                "the node did not answer in time",
+                "try again; look at /v1/status",
+            );
             Failure::new(StatusCode::GATEWAY_TIMEOUT, refusal).into_response()
         }
     }
@@ -62,8 +70,12 @@ fn as_json(answer: Response) -> Response {
     let see = "see /openapi.json for paths and what they take";
     let refusal = match status {
         StatusCode::NOT_FOUND => Refusal::new("api.path", "there is no such path", see),
-        StatusCode::METHOD_NOT_ALLOWED => Refusal::new("api.method", "the path does not take this method", see),
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new("api.size", "the body is too large", "send less at once"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Refusal::new("api.method", "the path does not take this method", see)
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new("api.size", "the body is too large", "send less at once")
+        }
         other => Refusal::with("api.argument", format!("the request cannot be read (HTTP {other})"), see),
     };
     let mut replaced = Failure::new(status, refusal).into_response();

@@ -24,7 +24,14 @@ impl Text {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    fn labelled<V: Display>(&mut self, name: &str, kind: &str, help: &str, label: &str, values: &[(&str, V)]) {
+    fn labelled<V: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, V)],
+    ) {
         self.family(name, kind, help);
         for (key, value) in values {
             let _ = writeln!(self.0, "{name}{{{label}=\"{key}\"}} {value}");
@@ -51,9 +58,20 @@ fn money(text: &mut Text, m: &MoneyRow) {
     ];
     text.labelled("cairn_money_pebbles", "gauge", "CRN by place, in pebbles.", "pot", &crn);
     let supply = [("genesis", m.genesis.0), ("minted", m.minted.0)];
-    text.labelled("cairn_supply_pebbles", "gauge", "CRN that came into being, in pebbles.", "source", &supply);
-    let credits =
-        [("free", m.free.0), ("escrow", m.escrow.0), ("unsettled", m.unsettled.0), ("spent", m.spent.0), ("issued", m.issued.0)];
+    text.labelled(
+        "cairn_supply_pebbles",
+        "gauge",
+        "CRN that came into being, in pebbles.",
+        "source",
+        &supply,
+    );
+    let credits = [
+        ("free", m.free.0),
+        ("escrow", m.escrow.0),
+        ("unsettled", m.unsettled.0),
+        ("spent", m.spent.0),
+        ("issued", m.issued.0),
+    ];
     text.labelled("cairn_credits_micro_usd", "gauge", "Credits by place, in micro-dollars.", "pot", &credits);
 }
 
@@ -67,11 +85,19 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Answer<Response> {
     let mut text = Text::default();
     text.gauge("cairn_block_height", "Height of the newest final block.", s.height.0);
     text.gauge("cairn_block_timestamp_seconds", "Timestamp of that block.", seconds(s.timestamp_ms.into()));
-    text.gauge("cairn_block_interval_seconds", "Time between blocks as set.", seconds(s.interval.as_millis()));
+    text.gauge(
+        "cairn_block_interval_seconds",
+        "Time between blocks as set.",
+        seconds(s.interval.as_millis()),
+    );
     text.gauge("cairn_epoch", "Epoch of the newest final block.", s.epoch.0);
     text.gauge("cairn_epoch_progress_blocks", "Blocks of this epoch so far.", s.epoch_progress);
     text.gauge("cairn_pool_transactions", "Transactions that wait for a block.", s.pool);
-    text.gauge("cairn_judging_trouble", "1 if the node cannot judge at present.", u8::from(s.trouble.is_some()));
+    text.gauge(
+        "cairn_judging_trouble",
+        "1 if the node cannot judge at present.",
+        u8::from(s.trouble.is_some()),
+    );
     text.gauge("cairn_api_event_streams", "Event streams that are open.", api.open_streams());
     let counters = &api.counters;
     let requests = [

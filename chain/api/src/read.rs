@@ -2,7 +2,8 @@
 
 use crate::answer::{self, Answer, Failure, RefusalBody};
 use crate::rows::{
-    AccountView, DeviceView, EpochView, GenesisView, LeaseView, OperatorView, SeatView, SectorEpochView, SectorView,
+    AccountView, DeviceView, EpochView, GenesisView, LeaseView, OperatorView, SeatView, SectorEpochView,
+    SectorView,
 };
 use crate::server::Api;
 use axum::Json;
@@ -72,7 +73,9 @@ pub(crate) async fn status(State(api): State<Api>) -> Json<StatusView> {
 
 async fn chain(api: &Api) -> Answer<ChainRow> {
     let row = api.node.get::<Chain>(&()).await?;
-    row.ok_or_else(|| Failure::from(Refusal::new("node.starting", "there is no block yet", "wait for the first block")))
+    row.ok_or_else(|| {
+        Failure::from(Refusal::new("node.starting", "there is no block yet", "wait for the first block"))
+    })
 }
 
 /// What a client needs to know of the network: ids, address prefix, seats' keys, governed numbers, sectors.
@@ -147,7 +150,11 @@ pub(crate) async fn operator(State(api): State<Api>, Path(text): Path<String>) -
 pub(crate) async fn device(State(api): State<Api>, Path(text): Path<String>) -> Answer<Json<DeviceView>> {
     let id = DeviceId(answer::id("device", &text)?);
     let chain = chain(&api).await?;
-    let row = api.node.get::<Devices>(&id).await?.ok_or_else(|| Failure::from(cairn_ledger::registry::unknown_device()))?;
+    let row = api
+        .node
+        .get::<Devices>(&id)
+        .await?
+        .ok_or_else(|| Failure::from(cairn_ledger::registry::unknown_device()))?;
     Ok(Json(DeviceView::new(&chain.hrp, &id, &row, chain.epoch, chain.params.reputation_half_life)))
 }
 
@@ -158,7 +165,11 @@ pub(crate) async fn device(State(api): State<Api>, Path(text): Path<String>) -> 
 )]
 pub(crate) async fn lease(State(api): State<Api>, Path(text): Path<String>) -> Answer<Json<LeaseView>> {
     let id = LeaseId(answer::id("lease", &text)?);
-    let row = api.node.get::<Leases>(&id).await?.ok_or_else(|| Failure::from(cairn_ledger::market::unknown_lease()))?;
+    let row = api
+        .node
+        .get::<Leases>(&id)
+        .await?
+        .ok_or_else(|| Failure::from(cairn_ledger::market::unknown_lease()))?;
     Ok(Json(LeaseView::new(&api.node.status().hrp, &id, &row)))
 }
 
@@ -184,7 +195,11 @@ pub(crate) async fn epoch(State(api): State<Api>, Path(text): Path<String>) -> A
     let epoch = answer::epoch(&text)?;
     let chain = chain(&api).await?;
     let row = api.node.get::<Epochs>(&epoch).await?.ok_or_else(|| {
-        Failure::missing("epoch.unknown", "the epoch has not begun or is forgotten", "see /v1/status for the present one")
+        Failure::missing(
+            "epoch.unknown",
+            "the epoch has not begun or is forgotten",
+            "see /v1/status for the present one",
+        )
     })?;
     let mut sectors = Vec::new();
     for id in &chain.sectors {
@@ -260,7 +275,11 @@ fn network_height(api: &Api, header: u64) -> Height {
 
 async fn stored(api: &Api, height: Height) -> Answer<StoredBlock> {
     api.node.block(height).await?.ok_or_else(|| {
-        Failure::missing("block.unknown", format!("no block of height {height} is stored"), "see /v1/status for the newest")
+        Failure::missing(
+            "block.unknown",
+            format!("no block of height {height} is stored"),
+            "see /v1/status for the newest",
+        )
     })
 }
 

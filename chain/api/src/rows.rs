@@ -4,8 +4,8 @@ use crate::answer::show_account;
 use borsh::BorshSerialize;
 use cairn_ledger::market::reputation;
 use cairn_ledger::tables::{
-    AccountRow, ChainParams, ChainRow, DeviceRow, EpochRow, LeaseRow, OperatorRow, Phase, SeatRow, SectorEpochRow,
-    SectorRow,
+    AccountRow, ChainParams, ChainRow, DeviceRow, EpochRow, LeaseRow, OperatorRow, Phase, SeatRow,
+    SectorEpochRow, SectorRow,
 };
 use cairn_sector::{DeviceState, Slot};
 use cairn_types::{AccountId, DeviceId, Epoch, Hash, LeaseId, Rate, SectorId, Units, encode};
@@ -130,7 +130,12 @@ pub(crate) struct GenesisView {
 }
 
 impl GenesisView {
-    pub(crate) fn new(name: String, chain: &ChainRow, seats: Vec<SeatView>, sectors: Vec<SectorView>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        chain: &ChainRow,
+        seats: Vec<SeatView>,
+        sectors: Vec<SectorView>,
+    ) -> Self {
         Self {
             name,
             network: chain.network.to_string(),
@@ -488,7 +493,12 @@ pub(crate) struct EpochView {
 }
 
 impl EpochView {
-    pub(crate) fn new(epoch: Epoch, row: &EpochRow, params: &ChainParams, sectors: Vec<SectorEpochView>) -> Self {
+    pub(crate) fn new(
+        epoch: Epoch,
+        row: &EpochRow,
+        params: &ChainParams,
+        sectors: Vec<SectorEpochView>,
+    ) -> Self {
         let end = row.start.plus(params.epoch_blocks);
         Self {
             epoch: epoch.0,

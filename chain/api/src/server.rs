@@ -128,7 +128,11 @@ fn router(api: Api) -> Router {
 /// # Errors
 ///
 /// The listener's.
-pub async fn serve(node: Node, listener: TcpListener, devnet: Option<Arc<dyn DevnetControl>>) -> io::Result<()> {
+pub async fn serve(
+    node: Node,
+    listener: TcpListener,
+    devnet: Option<Arc<dyn DevnetControl>>,
+) -> io::Result<()> {
     serve_until(node, listener, devnet, std::future::pending()).await
 }
 
@@ -203,7 +207,11 @@ struct Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

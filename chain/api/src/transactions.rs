@@ -97,8 +97,9 @@ async fn decode(headers: &HeaderMap, body: Body) -> Answer<Tx> {
     let bytes = match kind? {
         Kind::Octets => bytes.to_vec(),
         Kind::Json => {
-            let json: TxBody = serde_json::from_slice(&bytes)
-                .map_err(|e| Failure::argument(format!("the body is not {{\"tx\": hexadecimal digits}}: {e}")))?;
+            let json: TxBody = serde_json::from_slice(&bytes).map_err(|e| {
+                Failure::argument(format!("the body is not {{\"tx\": hexadecimal digits}}: {e}"))
+            })?;
             hex::decode(&json.tx).map_err(|e| Failure::argument(format!("`tx` is not hexadecimal: {e}")))?
         }
     };

@@ -2,12 +2,13 @@
 
 use crate::http::{Http, OCTETS, absent};
 use crate::wire::{
-    Accepted, BlockAnswer, Boxed, ChargeAnswer, GenesisFacts, HistoryPage, LeaseList, ProvenRow, Status, Uploaded,
-    octets, open,
+    Accepted, BlockAnswer, Boxed, ChargeAnswer, GenesisFacts, HistoryPage, LeaseList, ProvenRow, Status,
+    Uploaded, octets, open,
 };
 use crate::{ClientError, EventAt, EventStream};
 use borsh::BorshDeserialize;
 use bytes::Bytes;
+use cairn_crypto::merkle::rows::RowProof;
 use cairn_engine::StoredBlock;
 use cairn_ledger::events::Event;
 use cairn_ledger::executor::Receipt;
@@ -16,7 +17,6 @@ use cairn_ledger::settlement::Settlement;
 use cairn_ledger::state::{Key, Table, key_of, open_entry};
 use cairn_ledger::tables::{AccountRow, Accounts, Chain, ChainRow, LeaseRow, Leases, SeatRow};
 use cairn_ledger::tx::{ClaimProof, Tx};
-use cairn_crypto::merkle::rows::RowProof;
 use cairn_types::{AccountId, Credits, DeviceId, Epoch, Hash, Height, LeaseId, SectorId, encode};
 use reqwest::Method;
 use std::sync::Arc;
@@ -110,11 +110,19 @@ impl Client {
         self.http().json(self.http().request(Method::GET, path)).await
     }
 
-    async fn find<T: serde::de::DeserializeOwned>(&self, path: &str, code: &str) -> Result<Option<T>, ClientError> {
+    async fn find<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        code: &str,
+    ) -> Result<Option<T>, ClientError> {
         absent(self.read(path).await, &[code])
     }
 
-    async fn find_borsh<T: BorshDeserialize>(&self, path: &str, code: &str) -> Result<Option<T>, ClientError> {
+    async fn find_borsh<T: BorshDeserialize>(
+        &self,
+        path: &str,
+        code: &str,
+    ) -> Result<Option<T>, ClientError> {
         let found: Option<Boxed> = self.find(path, code).await?;
         found.map(|boxed| open(&boxed.borsh)).transpose()
     }
@@ -180,7 +188,8 @@ impl Client {
     ///
     /// Errors of transport.
     pub async fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, ClientError> {
-        let answer: ValueAnswer = self.read(&format!("/v1/state/{}?proof=false", hex::encode(key_of::<T>(key)))).await?;
+        let answer: ValueAnswer =
+            self.read(&format!("/v1/state/{}?proof=false", hex::encode(key_of::<T>(key)))).await?;
         answer.value.map(|value| row::<T>(key, &octets(&value)?)).transpose()
     }
 
@@ -194,16 +203,22 @@ impl Client {
     ///
     /// Errors of transport.
     pub async fn block(&self, height: Height) -> Result<Option<StoredBlock>, ClientError> {
-        let found: Option<BlockAnswer> = self.find(&format!("/v1/blocks/{}", height.0), "block.unknown").await?;
+        let found: Option<BlockAnswer> =
+            self.find(&format!("/v1/blocks/{}", height.0), "block.unknown").await?;
         let Some(answer) = found else { return Ok(None) };
         let bytes = octets(&answer.block)?;
         let block = cairn_engine::light::decode_block(&bytes).map_err(ClientError::garbled)?;
-        Ok(Some(StoredBlock { block, bytes, certificate: answer.certificate.as_deref().map(octets).transpose()? }))
+        Ok(Some(StoredBlock {
+            block,
+            bytes,
+            certificate: answer.certificate.as_deref().map(octets).transpose()?,
+        }))
     }
 
     async fn post(&self, tx: &Tx, query: &str) -> Result<Accepted, ClientError> {
         let path = format!("/v1/transactions{query}");
-        let request = self.http().request(Method::POST, &path).header("content-type", OCTETS).body(encode(tx));
+        let request =
+            self.http().request(Method::POST, &path).header("content-type", OCTETS).body(encode(tx));
         self.http().json(request).await
     }
 
@@ -214,7 +229,8 @@ impl Client {
     /// The refusal, and errors of transport (then the outcome is unknown: ask for the id).
     pub async fn submit(&self, tx: &Tx) -> Result<Hash, ClientError> {
         let accepted = self.post(tx, "").await?;
-        Hash::from_hex(&accepted.id).ok_or_else(|| ClientError::garbled("the id is not 64 hexadecimal digits"))
+        Hash::from_hex(&accepted.id)
+            .ok_or_else(|| ClientError::garbled("the id is not 64 hexadecimal digits"))
     }
 
     /// Hands a transaction in and waits until it is final. A refusal in the receipt is an error too: see
@@ -247,7 +263,11 @@ impl Client {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let cause = format!("transaction {id} was accepted and is not final yet");
-        Err(ClientError::new(ClientError::UNKNOWN_OUTCOME, cause, "ask for the transaction again before repeating it"))
+        Err(ClientError::new(
+            ClientError::UNKNOWN_OUTCOME,
+            cause,
+            "ask for the transaction again before repeating it",
+        ))
     }
 
     /// What a transaction would do in the next block. Nothing is changed.
@@ -257,7 +277,8 @@ impl Client {
     /// The refusal (of any phase), and errors of transport.
     pub async fn dry_run(&self, tx: &Tx) -> Result<Receipt, ClientError> {
         let answer = self.post(tx, "?dry_run=true").await?;
-        let receipt = answer.receipt_borsh.ok_or_else(|| ClientError::garbled("a dry run without receipt"))?;
+        let receipt =
+            answer.receipt_borsh.ok_or_else(|| ClientError::garbled("a dry run without receipt"))?;
         let receipt: Receipt = open(&receipt)?;
         match receipt.refused.clone() {
             None => Ok(receipt),
@@ -298,7 +319,8 @@ impl Client {
     /// Errors of transport.
     pub async fn leases_of(&self, customer: &AccountId) -> Result<Vec<LeaseId>, ClientError> {
         let list: LeaseList = self.read(&format!("/v1/accounts/{customer}/leases")).await?;
-        let parse = |text: &String| LeaseId::from_hex(text).ok_or_else(|| ClientError::garbled("not a lease id"));
+        let parse =
+            |text: &String| LeaseId::from_hex(text).ok_or_else(|| ClientError::garbled("not a lease id"));
         list.leases.iter().map(parse).collect()
     }
 
@@ -311,7 +333,8 @@ impl Client {
         let request = self.http().request(Method::POST, "/v1/bundles");
         let request = request.header("content-type", OCTETS).body(bytes.into());
         let answer: Uploaded = self.http().json_within(request, UPLOAD).await?;
-        Hash::from_hex(&answer.hash).ok_or_else(|| ClientError::garbled("the digest is not 64 hexadecimal digits"))
+        Hash::from_hex(&answer.hash)
+            .ok_or_else(|| ClientError::garbled("the digest is not 64 hexadecimal digits"))
     }
 
     async fn find_bytes(&self, path: &str, code: &str, limit: usize) -> Result<Option<Bytes>, ClientError> {
@@ -395,7 +418,11 @@ impl Client {
     /// # Errors
     ///
     /// The refusal; `api.path` from a node that is no devnet.
-    pub async fn devnet(&self, command: &str, body: &serde_json::Value) -> Result<serde_json::Value, ClientError> {
+    pub async fn devnet(
+        &self,
+        command: &str,
+        body: &serde_json::Value,
+    ) -> Result<serde_json::Value, ClientError> {
         let request = self.http().request(Method::POST, &format!("/v1/devnet/{command}"));
         let request = request.header("content-type", "application/json").body(body.to_string());
         self.http().json(request).await

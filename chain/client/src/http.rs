@@ -28,7 +28,8 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(urls: Vec<String>) -> Result<Self, ClientError> {
-        let bad = |cause: String| ClientError::new("client.url", cause, "use a URL like http://127.0.0.1:7070");
+        let bad =
+            |cause: String| ClientError::new("client.url", cause, "use a URL like http://127.0.0.1:7070");
         if urls.is_empty() {
             return Err(bad("no URL of a node is given".into()));
         }
@@ -71,7 +72,8 @@ impl Http {
         time: Duration,
     ) -> Result<T, ClientError> {
         let body = self.bytes_within(request, JSON_LIMIT, time).await?;
-        serde_json::from_slice(&body).map_err(|e| ClientError::garbled(format!("the answer is not as documented: {e}")))
+        serde_json::from_slice(&body)
+            .map_err(|e| ClientError::garbled(format!("the answer is not as documented: {e}")))
     }
 
     /// The bytes of an answer.
@@ -93,7 +95,8 @@ impl Http {
     /// An answer that goes on.
     pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let answer = tokio::time::timeout(ANSWER, request.send()).await;
-        let response = answer.map_err(|_| ClientError::unreachable("no answer in time"))?.map_err(transport)?;
+        let response =
+            answer.map_err(|_| ClientError::unreachable("no answer in time"))?.map_err(transport)?;
         accepted(response).await
     }
 }

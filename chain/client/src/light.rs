@@ -28,8 +28,9 @@ impl TrustedSeats {
     /// `client.seats` for keys that are no keys, appear twice, or for none or more than 1024 of them.
     pub fn new(network: NetworkId, fork: u32, seats: &[SeatRow]) -> Result<Self, ClientError> {
         let members: Vec<([u8; 32], [u8; 96])> = seats.iter().map(|s| (s.key.0, s.consensus)).collect();
-        let set = SeatSet::new(&engine_network(network, fork), &members)
-            .map_err(|e| ClientError::new("client.seats", e.to_string(), "take the seats from the genesis file"))?;
+        let set = SeatSet::new(&engine_network(network, fork), &members).map_err(|e| {
+            ClientError::new("client.seats", e.to_string(), "take the seats from the genesis file")
+        })?;
         Ok(Self { set, origin: Height(0) })
     }
 
@@ -53,7 +54,11 @@ pub struct Verified<T> {
 }
 
 /// Checks an answer against the seats: certificate, height, proof.
-pub(crate) fn check(key: Key, row: &ProvenRow, seats: &TrustedSeats) -> Result<Verified<Option<Vec<u8>>>, ClientError> {
+pub(crate) fn check(
+    key: Key,
+    row: &ProvenRow,
+    seats: &TrustedSeats,
+) -> Result<Verified<Option<Vec<u8>>>, ClientError> {
     let Some(certificate) = &row.certificate else {
         return Err(ClientError::unproven("the node sent no certificate of the block"));
     };
@@ -65,7 +70,8 @@ pub(crate) fn check(key: Key, row: &ProvenRow, seats: &TrustedSeats) -> Result<V
         return Err(ClientError::unproven(cause));
     }
     let value = row.value.as_deref().map(octets).transpose()?;
-    verify_proof(key, value.as_deref(), &octets(&row.proof)?, block.state_root).map_err(ClientError::unproven)?;
+    verify_proof(key, value.as_deref(), &octets(&row.proof)?, block.state_root)
+        .map_err(ClientError::unproven)?;
     Ok(Verified { value, height, timestamp_ms: block.header.timestamp_ms })
 }
 

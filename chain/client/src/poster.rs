@@ -110,7 +110,11 @@ impl Device {
     /// # Errors
     ///
     /// As [`Device::post`].
-    pub async fn claim(&self, sector: SectorId, operator: &AccountId) -> Result<Option<Included>, ClientError> {
+    pub async fn claim(
+        &self,
+        sector: SectorId,
+        operator: &AccountId,
+    ) -> Result<Option<Included>, ClientError> {
         match self.0.client.claim_proof(sector, operator).await? {
             Some(proof) => self.post(Duty::Claim(proof)).await.map(Some),
             None => Ok(None),

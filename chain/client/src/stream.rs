@@ -75,7 +75,14 @@ struct Reader {
 
 impl Reader {
     fn new(client: Client, from: Height) -> Self {
-        Self { client, next: (from.0, 0), open: None, buffer: Vec::new(), ready: VecDeque::new(), pause: PAUSE.0 }
+        Self {
+            client,
+            next: (from.0, 0),
+            open: None,
+            buffer: Vec::new(),
+            ready: VecDeque::new(),
+            pause: PAUSE.0,
+        }
     }
 
     async fn next(&mut self) -> Result<EventAt, ClientError> {
@@ -251,7 +258,9 @@ async fn present(client: &Client) -> Result<Option<(EpochTick, Reader)>, ClientE
 
 async fn follow(client: &Client, reader: &mut Reader) -> Result<EpochTick, ClientError> {
     loop {
-        let (Event::EpochLocked { epoch } | Event::Seeded { epoch }) = reader.next().await?.event else { continue };
+        let (Event::EpochLocked { epoch } | Event::Seeded { epoch }) = reader.next().await?.event else {
+            continue;
+        };
         let mut pause = PAUSE.0;
         loop {
             match client.epoch(epoch).await {

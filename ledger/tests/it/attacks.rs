@@ -2,12 +2,12 @@
 
 use crate::net::*;
 use crate::toy::{Evidence, Toy, offer, order};
+use cairn_crypto::merkle::rows;
 use cairn_ledger::genesis::Export;
 use cairn_ledger::settle::Settled;
 use cairn_ledger::settlement::charge_leaf;
 use cairn_ledger::tables::*;
 use cairn_ledger::tx::*;
-use cairn_crypto::merkle::rows;
 use cairn_sector::Rules;
 use cairn_types::*;
 
@@ -18,9 +18,19 @@ type Work = Vec<(DeviceId, u64, Vec<Vec<u8>>)>;
 fn market(n: u64) -> (Net, Work) {
     let mut net = Net::new(n + 10);
     let work = (1..=n)
-        .map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i, vec![encode(&Evidence::Worked)]))
+        .map(|i| {
+            (
+                net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(),
+                i,
+                vec![encode(&Evidence::Worked)],
+            )
+        })
         .collect();
-    let buy = Action::BuyCredits { account: account(n + 1), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) };
+    let buy = Action::BuyCredits {
+        account: account(n + 1),
+        credits: Credits(1_000_000),
+        max_cost: Amount(u128::MAX),
+    };
     net.act(n + 1, buy).unwrap();
     net.next_epoch();
     (net, work)
@@ -30,7 +40,13 @@ fn refund(x: &Settled, lease: LeaseId) -> Action {
     let leaves: Vec<_> = x.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
     let index = x.charges.iter().position(|c| c.0 == lease).unwrap();
     let (charged, index) = (x.charges[index].1, index as u64);
-    Action::Refund { lease, epoch: x.settlement.epoch, charged, index, proof: rows::prove(&leaves, index).unwrap() }
+    Action::Refund {
+        lease,
+        epoch: x.settlement.epoch,
+        charged,
+        index,
+        proof: rows::prove(&leaves, index).unwrap(),
+    }
 }
 
 #[test]
@@ -107,7 +123,8 @@ fn a_crowd_in_one_domain_does_not_end_the_search() {
         net.device(i, offer(1000, 5, 0), BOND).unwrap();
     }
     net.device(31, offer(1000, 5_000, 3), BOND).unwrap();
-    net.act(32, Action::BuyCredits { account: account(32), credits: Credits(10), max_cost: Amount(CRN) }).unwrap();
+    net.act(32, Action::BuyCredits { account: account(32), credits: Credits(10), max_cost: Amount(CRN) })
+        .unwrap();
     net.order(32, order(2, 1), 10).expect("one of the crowd and the dear one elsewhere");
 }
 
@@ -125,7 +142,8 @@ fn more_due_work_than_a_block_does_waits_in_order() {
     let mut net = Net::new(3);
     net.device(1, offer(1000, 1, 1), BOND).unwrap();
     let device = DeviceId::derive("cairn/device", &[account(1).as_ref(), &0u64.to_le_bytes()]);
-    let txs = (0..150).map(|i| net.tx_at(2, i, Action::Dispute { device, lease: None, claim: vec![3] })).collect();
+    let txs =
+        (0..150).map(|i| net.tx_at(2, i, Action::Dispute { device, lease: None, claim: vec![3] })).collect();
     assert_eq!(net.block(txs).len(), 150);
     let open = |net: &Net| net.rows.keys().filter(|k| k[0] == 21).count();
     let mut seen = vec![];

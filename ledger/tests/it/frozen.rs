@@ -22,8 +22,14 @@ fn account_transaction() {
 #[test]
 fn genesis_and_network_id() {
     let net = Net::new(2);
-    assert_eq!(digest(&encode(&net.genesis)), "fbf821ae4d3bb5099714d82fd16af22cbbafb6538ed13c9d0a38a720e861dabd");
-    assert_eq!(net.genesis.network().to_string(), "f3bb6097239026bf115fff67e795a0ad96891eebefd1d16060b87e48492c7f14");
+    assert_eq!(
+        digest(&encode(&net.genesis)),
+        "fbf821ae4d3bb5099714d82fd16af22cbbafb6538ed13c9d0a38a720e861dabd"
+    );
+    assert_eq!(
+        net.genesis.network().to_string(),
+        "f3bb6097239026bf115fff67e795a0ad96891eebefd1d16060b87e48492c7f14"
+    );
 }
 
 #[test]

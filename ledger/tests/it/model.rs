@@ -5,8 +5,8 @@
 use crate::net::*;
 use crate::toy::{Evidence, Offer, Order, Toy};
 use cairn_crypto::merkle::rows;
-use cairn_ledger::executor::BlockDone;
 use cairn_ledger::events::Event;
+use cairn_ledger::executor::BlockDone;
 use cairn_ledger::settle::Settled;
 use cairn_ledger::settlement::{Outcome, charge_leaf, claim_leaf};
 use cairn_ledger::state::{Table, open_entry};
@@ -61,11 +61,15 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
     match action {
         Action::Transfer { to, amount } => format!(r#"{{"transfer":{{"to":"{to}","amount":{}}}}}"#, amount.0),
         Action::BuyCredits { account, credits, max_cost } => {
-            format!(r#"{{"credits":{{"account":"{account}","credits":{},"max_cost":{}}}}}"#, credits.0, max_cost.0)
+            format!(
+                r#"{{"credits":{{"account":"{account}","credits":{},"max_cost":{}}}}}"#,
+                credits.0, max_cost.0
+            )
         }
         Action::Operator { info } => format!(r#"{{"operator":{{"length":{}}}}}"#, info.len()),
         Action::Register { key, proof, offer, bond, .. } => {
-            let agreed = key.verify(DEVICE_PROOF_DOMAIN, &device_proof(&net.genesis.network(), who), proof).is_ok();
+            let agreed =
+                key.verify(DEVICE_PROOF_DOMAIN, &device_proof(&net.genesis.network(), who), proof).is_ok();
             format!(r#"{{"register":{{"offer":{},"bond":{},"agreed":{agreed}}}}}"#, offer_json(offer), bond.0)
         }
         Action::Change { device, offer, rest, .. } => format!(
@@ -73,10 +77,14 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
             maybe(offer.as_deref(), offer_json),
             maybe(*rest, |r| r.to_string())
         ),
-        Action::AddBond { device, amount } => format!(r#"{{"add_bond":{{"device":"{device}","amount":{}}}}}"#, amount.0),
+        Action::AddBond { device, amount } => {
+            format!(r#"{{"add_bond":{{"device":"{device}","amount":{}}}}}"#, amount.0)
+        }
         Action::Exit { device } => format!(r#"{{"exit":{{"device":"{device}"}}}}"#),
         Action::WithdrawBond { device } => format!(r#"{{"withdraw":{{"device":"{device}"}}}}"#),
-        Action::LegalNotice { lease, slot, .. } => format!(r#"{{"legal":{{"lease":"{lease}","slot":{slot}}}}}"#),
+        Action::LegalNotice { lease, slot, .. } => {
+            format!(r#"{{"legal":{{"lease":"{lease}","slot":{slot}}}}}"#)
+        }
         Action::Order { order, escrow, .. } => {
             let o: Order = decode(order).expect("made here");
             format!(
@@ -84,7 +92,9 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
                 o.slots, o.reserve, o.max_rate, o.max_per_domain, o.helpers, escrow.0
             )
         }
-        Action::Fund { lease, credits } => format!(r#"{{"fund":{{"lease":"{lease}","credits":{}}}}}"#, credits.0),
+        Action::Fund { lease, credits } => {
+            format!(r#"{{"fund":{{"lease":"{lease}","credits":{}}}}}"#, credits.0)
+        }
         Action::Close { lease } => format!(r#"{{"close":{{"lease":"{lease}"}}}}"#),
         Action::Fence { lease, fence, .. } => format!(r#"{{"fence":{{"lease":"{lease}","fence":{fence}}}}}"#),
         Action::Refund { lease, epoch, charged, index, .. } => format!(
@@ -164,13 +174,21 @@ pub fn block_line(net: &Net, txs: &[Tx], done: &BlockDone) -> String {
         quoted(codes.get(earlier).expect("each transaction is in the block, or dropped"))
     };
     let txs_json = list(txs.iter().map(|t| tx_json(net, t)));
-    format!(r#"{{"txs":{txs_json},"results":{},"dump":{}}}"#, list(txs.iter().enumerate().map(result)), dump(net))
+    format!(
+        r#"{{"txs":{txs_json},"results":{},"dump":{}}}"#,
+        list(txs.iter().enumerate().map(result)),
+        dump(net)
+    )
 }
 
 fn outcome_json(o: &Outcome) -> String {
     match o {
-        Outcome::Fault { device, code, severity_ppm, .. } => format!(r#"[0,"{device}",{code},{severity_ppm}]"#),
-        Outcome::Repair { lease, slot, device, cost } => format!(r#"[1,"{lease}",{slot},"{device}",{}]"#, cost.0),
+        Outcome::Fault { device, code, severity_ppm, .. } => {
+            format!(r#"[0,"{device}",{code},{severity_ppm}]"#)
+        }
+        Outcome::Repair { lease, slot, device, cost } => {
+            format!(r#"[1,"{lease}",{slot},"{device}",{}]"#, cost.0)
+        }
         Outcome::Reassign { lease, slot, device } => format!(r#"[2,"{lease}",{slot},"{device}"]"#),
         Outcome::Done { lease } => format!(r#"[3,"{lease}"]"#),
         Outcome::Pay { of, to, amount } => format!(r#"[4,"{of}","{to}",{}]"#, amount.0),
@@ -203,7 +221,10 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
     )
 }
 
-fn table<T: Table>(net: &Net, f: impl Fn(T::Key, T::Row) -> Option<(String, String)>) -> Vec<(String, String)> {
+fn table<T: Table>(
+    net: &Net,
+    f: impl Fn(T::Key, T::Row) -> Option<(String, String)>,
+) -> Vec<(String, String)> {
     let rows = net.rows.iter().filter(|(k, _)| k[0] == T::TAG);
     rows.filter_map(|(_, v)| open_entry::<T>(v).and_then(|(k, r)| f(k, r))).collect()
 }
@@ -246,8 +267,20 @@ fn dump(net: &Net) -> String {
     let m = net.money();
     let totals = format!(
         r#"{{"balances":{},"bonds":{},"vault":{},"payable":{},"dust":{},"stakers":{},"treasury":{},"pools":{},"burned":{},"issued":{},"free":{},"escrow":{},"unsettled":{},"spent":{}}}"#,
-        m.balances.0, m.bonds.0, m.vault.0, m.payable.0, m.dust.0, m.stakers.0, m.treasury.0, m.pools.0, m.burned.0,
-        m.issued.0, m.free.0, m.escrow.0, m.unsettled.0, m.spent.0
+        m.balances.0,
+        m.bonds.0,
+        m.vault.0,
+        m.payable.0,
+        m.dust.0,
+        m.stakers.0,
+        m.treasury.0,
+        m.pools.0,
+        m.burned.0,
+        m.issued.0,
+        m.free.0,
+        m.escrow.0,
+        m.unsettled.0,
+        m.spent.0
     );
     let accounts = table::<Accounts>(net, |k, r| {
         let empty = r == AccountRow::default();
@@ -265,7 +298,10 @@ fn dump(net: &Net) -> String {
         };
         let finder = r.finder.map(|f| f.to_string()).unwrap_or_default();
         let order = format!("{}{:020}{:06}{finder}", r.device, r.epoch.0, code + 1);
-        Some((order, format!(r#"["{}",{},{code},"{finder}",{},{}]"#, r.device, r.epoch, r.amount.0, r.left.0)))
+        Some((
+            order,
+            format!(r#"["{}",{},{code},"{finder}",{},{}]"#, r.device, r.epoch, r.amount.0, r.left.0),
+        ))
     });
     locks.sort();
     let claims =
@@ -353,10 +389,17 @@ impl Play {
         net.tape = Some(vec![genesis_line(&net)]);
         for n in 0..PEOPLE {
             let credits = Credits(n * 1000);
-            net.act(n, Action::BuyCredits { account: account(n), credits, max_cost: Amount(u128::MAX) }).unwrap();
+            net.act(n, Action::BuyCredits { account: account(n), credits, max_cost: Amount(u128::MAX) })
+                .unwrap();
         }
         net.next_epoch();
-        Self { net, dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1), devices: vec![], leases: vec![], settled: vec![] }
+        Self {
+            net,
+            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            devices: vec![],
+            leases: vec![],
+            settled: vec![],
+        }
     }
 
     /// The owner mostly, a stranger sometimes.
@@ -459,7 +502,8 @@ impl Play {
     fn legal(&mut self, lease: LeaseId) {
         let slot = u16::try_from(self.dice.roll(4)).unwrap();
         let row = self.net.get::<Leases>(&lease);
-        let holder = row.and_then(|r| r.entry.slots.get(usize::from(slot)).map(|s| s.device)).unwrap_or_default();
+        let holder =
+            row.and_then(|r| r.entry.slots.get(usize::from(slot)).map(|s| s.device)).unwrap_or_default();
         let owner = self.devices.iter().find(|d| d.0 == holder).map_or(0, |d| d.1);
         let who = self.someone(owner);
         self.act(who, Action::LegalNotice { lease, slot, notice: Hash::default() });
@@ -501,13 +545,16 @@ impl Play {
         let Some(mut x) = self.dice.of(&self.settled) else { return };
         if self.dice.roll(4) > 0 {
             x = self.settled.last().expect("just seen").clone();
-            let closing = |l: &LeaseId| self.net.get::<Leases>(l).is_some_and(|r| r.entry.closing.is_some() && r.refunded.is_none());
+            let closing = |l: &LeaseId| {
+                self.net.get::<Leases>(l).is_some_and(|r| r.entry.closing.is_some() && r.refunded.is_none())
+            };
             let ripe: Vec<_> = self.leases.iter().filter(|l| closing(&l.0)).copied().collect();
             (lease, buyer) = self.dice.of(&ripe).unwrap_or((lease, buyer));
         }
         let leaves: Vec<_> = x.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
         let Some(at) = x.charges.iter().position(|c| c.0 == lease) else { return };
-        let (index, charged) = (u64::try_from(at).unwrap(), Credits(x.charges[at].1.0 + self.dice.roll(4) / 3));
+        let (index, charged) =
+            (u64::try_from(at).unwrap(), Credits(x.charges[at].1.0 + self.dice.roll(4) / 3));
         let proof = rows::prove(&leaves, index).unwrap();
         self.act(buyer, Action::Refund { lease, epoch: x.settlement.epoch, charged, index, proof });
     }
@@ -529,7 +576,8 @@ impl Play {
             return;
         }
         self.net.next_epoch();
-        let alive: Vec<_> = self.devices.clone().into_iter().filter(|d| self.net.get::<Devices>(&d.0).is_some()).collect();
+        let alive: Vec<_> =
+            self.devices.clone().into_iter().filter(|d| self.net.get::<Devices>(&d.0).is_some()).collect();
         if alive.is_empty() {
             return;
         }
@@ -539,7 +587,9 @@ impl Play {
                 let items = match self.dice.roll(12) {
                     0 => vec![],
                     1 => vec![Evidence::Lost],
-                    2 => vec![Evidence::Cheated { severity_ppm: u32::try_from(self.dice.roll(1_000_001)).unwrap() }],
+                    2 => vec![Evidence::Cheated {
+                        severity_ppm: u32::try_from(self.dice.roll(1_000_001)).unwrap(),
+                    }],
                     3 | 4 => vec![Evidence::Worked, Evidence::Relayed { units: self.dice.roll(400_000) }],
                     _ => vec![Evidence::Worked],
                 };

@@ -29,7 +29,9 @@ fn replays_other_networks_forks_and_expired_transactions_are_refused() {
     let tx = net.tx(0, Action::Transfer { to: account(1), amount: Amount(5) });
     net.one(tx.clone()).unwrap();
     assert_eq!(net.one(tx).unwrap_err(), "tx.nonce");
-    let Tx::Account(t, _) = net.tx(0, Action::Transfer { to: account(1), amount: Amount(5) }) else { unreachable!() };
+    let Tx::Account(t, _) = net.tx(0, Action::Transfer { to: account(1), amount: Amount(5) }) else {
+        unreachable!()
+    };
     let mut other = (*t).clone();
     other.fork = 1;
     assert_eq!(net.one(Tx::by_account(other, &key(0))).unwrap_err(), "stateless");
@@ -83,7 +85,8 @@ fn a_device_needs_bond_agreement_and_unique_hardware() {
 fn a_slot_out_of_range_in_a_legal_notice_is_refused() {
     let mut net = Net::new(4);
     net.device(1, offer(10, 1, 1), Amount(10 * CRN)).unwrap();
-    net.act(2, Action::BuyCredits { account: account(2), credits: Credits(10), max_cost: Amount(CRN) }).unwrap();
+    net.act(2, Action::BuyCredits { account: account(2), credits: Credits(10), max_cost: Amount(CRN) })
+        .unwrap();
     let lease = net.order(2, order(1, 1), 5).unwrap();
     let code = net.act(1, Action::LegalNotice { lease, slot: 9, notice: Hash::default() }).unwrap_err();
     assert_eq!(code, "device.unknown");

@@ -4,15 +4,15 @@ use crate::toy::Toy;
 use cairn_crypto::authority::Authority;
 use cairn_crypto::bls::BlsSecret;
 use cairn_crypto::keys::SecretKey;
-use cairn_ledger::executor::{BlockDone, BlockRun, Mode, Progress, Receipt, check_stateless};
+use cairn_crypto::lthash::LtHash;
 use cairn_ledger::events::Event;
+use cairn_ledger::executor::{BlockDone, BlockRun, Mode, Progress, Receipt, check_stateless};
 use cairn_ledger::genesis::{Genesis, GenesisSeat, GenesisSector};
 use cairn_ledger::settle::{Inputs, Settled, settle};
 use cairn_ledger::state::{Key, Table, Writes, key_of, open_entry};
 use cairn_ledger::tables::*;
 use cairn_ledger::tx::*;
 use cairn_ledger::{invariants, registry};
-use cairn_crypto::lthash::LtHash;
 use cairn_sector::{
     DeviceEntry, LeaseEntry, RawEvidence, RawItem, RawMemory, Registry, Rules, SaleEntry, Sectors, SortKey,
 };
@@ -124,8 +124,14 @@ impl Registry for Snapshot {
         Box::new(self.leases.values().cloned())
     }
     fn leases_of(&self, device: &DeviceId) -> Vec<(LeaseEntry, Vec<u16>)> {
-        let slots = |l: &LeaseEntry| (0u16..).zip(&l.slots).filter(|(_, s)| s.device == *device).map(|x| x.0).collect();
-        self.leases.values().map(|l| (l.clone(), slots(l))).filter(|x: &(_, Vec<u16>)| !x.1.is_empty()).collect()
+        let slots = |l: &LeaseEntry| {
+            (0u16..).zip(&l.slots).filter(|(_, s)| s.device == *device).map(|x| x.0).collect()
+        };
+        self.leases
+            .values()
+            .map(|l| (l.clone(), slots(l)))
+            .filter(|x: &(_, Vec<u16>)| !x.1.is_empty())
+            .collect()
     }
     fn sales(&self) -> Vec<SaleEntry> {
         self.sales.clone()
@@ -141,7 +147,9 @@ impl RawEvidence for Items {
             .0
             .iter()
             .map(|(d, e)| RawItem { key: SortKey::new(d.as_ref().to_vec()), from: *d, evidence: e.clone() })
-            .filter(|i| i.key.as_bytes() >= &from[..] && until.as_ref().is_none_or(|u| i.key.as_bytes() < &u[..]))
+            .filter(|i| {
+                i.key.as_bytes() >= &from[..] && until.as_ref().is_none_or(|u| i.key.as_bytes() < &u[..])
+            })
             .collect();
         all.sort_by(|a, b| (&a.key, &a.from, &a.evidence).cmp(&(&b.key, &b.from, &b.evidence)));
         Box::new(all.into_iter())
@@ -179,7 +187,9 @@ impl Net {
             self.first.clone(),
         );
         if ahead {
-            run.supply(run.first_need().into_iter().map(|k| (k, self.rows.get(&k).cloned())).collect::<Vec<_>>());
+            run.supply(
+                run.first_need().into_iter().map(|k| (k, self.rows.get(&k).cloned())).collect::<Vec<_>>(),
+            );
         }
         loop {
             match run.step() {
@@ -286,7 +296,16 @@ impl Net {
 
     pub fn order(&mut self, n: u64, order: Vec<u8>, escrow: u64) -> Result<LeaseId, String> {
         let nonce = self.get::<Accounts>(&account(n)).map(|a| a.nonce).unwrap_or(0);
-        self.act(n, Action::Order { sector: Toy::ID, order, key: key(n + 500).public(), escrow: Credits(escrow), note: Hash::default() })?;
+        self.act(
+            n,
+            Action::Order {
+                sector: Toy::ID,
+                order,
+                key: key(n + 500).public(),
+                escrow: Credits(escrow),
+                note: Hash::default(),
+            },
+        )?;
         Ok(LeaseId::derive("cairn/lease", &[account(n).as_ref(), &nonce.to_le_bytes()]))
     }
 
@@ -372,7 +391,8 @@ impl Net {
         devices.sort();
         devices.dedup();
         if !devices.is_empty() {
-            self.one(self.seat(SeatDuty::Certificate { epoch, sector: Toy::ID, devices })).expect("certificate");
+            self.one(self.seat(SeatDuty::Certificate { epoch, sector: Toy::ID, devices }))
+                .expect("certificate");
         }
         let settled = self.settle(epoch, &snapshot, work);
         if let Some(tape) = &mut self.tape {
@@ -382,7 +402,12 @@ impl Net {
         settled
     }
 
-    pub fn settle(&self, epoch: Epoch, snapshot: &Snapshot, work: &[(DeviceId, u64, Vec<Vec<u8>>)]) -> Settled {
+    pub fn settle(
+        &self,
+        epoch: Epoch,
+        snapshot: &Snapshot,
+        work: &[(DeviceId, u64, Vec<Vec<u8>>)],
+    ) -> Settled {
         let se = self.get::<SectorEpochs>(&(epoch, Toy::ID)).expect("locked");
         let er = self.get::<Epochs>(&epoch).expect("locked");
         let items = Items(work.iter().flat_map(|(d, _, i)| i.iter().map(|e| (*d, e.clone()))).collect());
@@ -417,7 +442,8 @@ impl Net {
         self.one(self.seat(SeatDuty::Reveal { epoch, settlement, salt })).expect("reveal");
         between(self, settled);
         for (from, outcomes, proof) in settled.chunks() {
-            self.one(self.seat(SeatDuty::Outcomes { epoch, sector: Toy::ID, from, outcomes, proof })).expect("outcomes");
+            self.one(self.seat(SeatDuty::Outcomes { epoch, sector: Toy::ID, from, outcomes, proof }))
+                .expect("outcomes");
         }
         for (map, changes) in [(&mut self.memory, &settled.memory), (&mut self.tally, &settled.tally)] {
             for (k, v) in changes {

@@ -32,7 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (who.clone(), 0u64..8, 0..CRN * 2_000_000).prop_map(|(a, b, c)| Step::Transfer(a, b, c)),
         (who.clone(), 0u64..10_000_000).prop_map(|(a, b)| Step::Buy(a, b)),
-        (who.clone(), 0u64..2000, 0u64..10_000_000_000, 0u64..5).prop_map(|(a, b, c, d)| Step::Device(a, b, c, d)),
+        (who.clone(), 0u64..2000, 0u64..10_000_000_000, 0u64..5)
+            .prop_map(|(a, b, c, d)| Step::Device(a, b, c, d)),
         (who.clone(), 0usize..8, 0u64..2000).prop_map(|(a, b, c)| Step::Change(a, b, c)),
         (who.clone(), 0usize..8, 0..CRN).prop_map(|(a, b, c)| Step::AddBond(a, b, c)),
         (who.clone(), 0usize..8).prop_map(|(a, b)| Step::Exit(a, b)),
@@ -63,33 +64,58 @@ impl World {
         let device = |w: &Self, i| Self::pick(&w.devices, i).map(|d| d.0).unwrap_or_default();
         let lease = |w: &Self, i| Self::pick(&w.leases, i).unwrap_or_default();
         let _ = match step {
-            Step::Transfer(a, b, c) => self.net.act(a, Action::Transfer { to: account(b), amount: Amount(c) }).map(|_| ()),
+            Step::Transfer(a, b, c) => {
+                self.net.act(a, Action::Transfer { to: account(b), amount: Amount(c) }).map(|_| ())
+            }
             Step::Buy(a, b) => self
                 .net
-                .act(a, Action::BuyCredits { account: account(a), credits: Credits(b), max_cost: Amount(u128::MAX) })
+                .act(
+                    a,
+                    Action::BuyCredits {
+                        account: account(a),
+                        credits: Credits(b),
+                        max_cost: Amount(u128::MAX),
+                    },
+                )
                 .map(|_| ()),
             Step::Device(a, capacity, rate, domain) => {
                 let offer = encode(&Offer { capacity, rate, bond: 1_000_000, domain, unique: 0 });
                 self.net.device(a, offer, Amount(3 * CRN)).map(|d| self.devices.push((d, a)))
             }
             Step::Change(a, d, capacity) => {
-                let offer = encode(&Offer { capacity, rate: capacity, bond: 1_000_000, domain: 1, unique: 0 });
-                let action = Action::Change { device: device(self, d), offer: Some(offer), key: None, rest: Some(capacity % 3 == 0) };
+                let offer =
+                    encode(&Offer { capacity, rate: capacity, bond: 1_000_000, domain: 1, unique: 0 });
+                let action = Action::Change {
+                    device: device(self, d),
+                    offer: Some(offer),
+                    key: None,
+                    rest: Some(capacity % 3 == 0),
+                };
                 self.net.act(a, action).map(|_| ())
             }
-            Step::AddBond(a, d, x) => self.net.act(a, Action::AddBond { device: device(self, d), amount: Amount(x) }).map(|_| ()),
+            Step::AddBond(a, d, x) => {
+                self.net.act(a, Action::AddBond { device: device(self, d), amount: Amount(x) }).map(|_| ())
+            }
             Step::Exit(a, d) => self.net.act(a, Action::Exit { device: device(self, d) }).map(|_| ()),
-            Step::Withdraw(a, d) => self.net.act(a, Action::WithdrawBond { device: device(self, d) }).map(|_| ()),
+            Step::Withdraw(a, d) => {
+                self.net.act(a, Action::WithdrawBond { device: device(self, d) }).map(|_| ())
+            }
             Step::Order(a, slots, reserve, escrow) => {
-                let order = encode(&Order { slots, reserve, max_rate: u64::MAX, max_per_domain: 2, helpers: 2 });
+                let order =
+                    encode(&Order { slots, reserve, max_rate: u64::MAX, max_per_domain: 2, helpers: 2 });
                 self.net.order(a, order, escrow).map(|l| self.leases.push(l))
             }
-            Step::Fund(a, l, x) => self.net.act(a, Action::Fund { lease: lease(self, l), credits: Credits(x) }).map(|_| ()),
-            Step::Close(a, l) => self.net.act(a, Action::Close { lease: lease(self, l) }).map(|_| ()),
-            Step::Dispute(a, d, claim) => {
-                self.net.act(a, Action::Dispute { device: device(self, d), lease: None, claim: vec![claim] }).map(|_| ())
+            Step::Fund(a, l, x) => {
+                self.net.act(a, Action::Fund { lease: lease(self, l), credits: Credits(x) }).map(|_| ())
             }
-            Step::Pool(a, x) => self.net.act(a, Action::FundPool { sector: Toy::ID, amount: Amount(x) }).map(|_| ()),
+            Step::Close(a, l) => self.net.act(a, Action::Close { lease: lease(self, l) }).map(|_| ()),
+            Step::Dispute(a, d, claim) => self
+                .net
+                .act(a, Action::Dispute { device: device(self, d), lease: None, claim: vec![claim] })
+                .map(|_| ()),
+            Step::Pool(a, x) => {
+                self.net.act(a, Action::FundPool { sector: Toy::ID, amount: Amount(x) }).map(|_| ())
+            }
             Step::Sale(a, x) => self
                 .net
                 .act(a, Action::Buy { sector: Toy::ID, sale: encode(&x), max_credits: Credits(u64::MAX) })

@@ -1,10 +1,10 @@
 use crate::net::*;
 use crate::toy::{Evidence, Toy, offer, order};
+use cairn_crypto::merkle::rows;
 use cairn_ledger::events::Event;
 use cairn_ledger::settlement::{Outcome, charge_leaf, claim_leaf};
 use cairn_ledger::tables::*;
 use cairn_ledger::tx::*;
-use cairn_crypto::merkle::rows;
 use cairn_sector::{DeviceState, Rules};
 use cairn_types::*;
 
@@ -12,10 +12,18 @@ const BOND: Amount = Amount(10 * CRN);
 
 fn market(n: u64) -> (Net, Vec<(DeviceId, u64)>) {
     let mut net = Net::new(n + 10);
-    let devices =
-        (1..=n).map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i)).collect::<Vec<_>>();
-    net.act(n + 1, Action::BuyCredits { account: account(n + 1), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) })
-        .unwrap();
+    let devices = (1..=n)
+        .map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i))
+        .collect::<Vec<_>>();
+    net.act(
+        n + 1,
+        Action::BuyCredits {
+            account: account(n + 1),
+            credits: Credits(1_000_000),
+            max_cost: Amount(u128::MAX),
+        },
+    )
+    .unwrap();
     (net, devices)
 }
 
@@ -62,11 +70,20 @@ fn a_lease_is_charged_paid_and_refunded() {
     net.act(5, Action::Close { lease }).unwrap();
     let settled = net.epoch(&worked(&devices));
     let settled2 = net.epoch(&worked(&devices));
-    assert!(settled2.outcomes.contains(&Outcome::Done { lease }) || settled.outcomes.contains(&Outcome::Done { lease }));
+    assert!(
+        settled2.outcomes.contains(&Outcome::Done { lease })
+            || settled.outcomes.contains(&Outcome::Done { lease })
+    );
     let index = settled2.charges.iter().position(|c| c.0 == lease).unwrap();
     let leaves: Vec<_> = settled2.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
     let charged = settled2.charges[index].1;
-    let refund = |epoch, charged| Action::Refund { lease, epoch, charged, index: index as u64, proof: rows::prove(&leaves, index as u64).unwrap() };
+    let refund = |epoch, charged| Action::Refund {
+        lease,
+        epoch,
+        charged,
+        index: index as u64,
+        proof: rows::prove(&leaves, index as u64).unwrap(),
+    };
     let epoch = settled2.settlement.epoch;
     assert_eq!(net.act(5, refund(epoch, Credits(0))).unwrap_err(), "refund.proof", "a made-up charge");
     net.act(5, refund(epoch, charged)).unwrap();
@@ -88,7 +105,11 @@ fn an_empty_escrow_charges_no_more_than_it_holds_and_shares_it() {
     assert!(settled.settlement.charged <= Credits(1));
     net.act(5, Action::Fund { lease, credits: Credits(1000) }).unwrap();
     let settled = net.epoch(&worked(&devices));
-    assert_eq!(settled.charges.iter().find(|c| c.0 == lease).unwrap().1, Credits(90), "what was due stays due");
+    assert_eq!(
+        settled.charges.iter().find(|c| c.0 == lease).unwrap().1,
+        Credits(90),
+        "what was due stays due"
+    );
 }
 
 #[test]
@@ -97,8 +118,16 @@ fn spread_over_failure_domains_is_kept() {
     for i in 1..=6 {
         net.device(i, offer(1000, 5, i % 2), BOND).unwrap();
     }
-    net.act(7, Action::BuyCredits { account: account(7), credits: Credits(1000), max_cost: Amount(u128::MAX) }).unwrap();
-    assert_eq!(net.order(7, order(3, 1), 10).unwrap_err(), "market.short", "two domains cannot hold three slots");
+    net.act(
+        7,
+        Action::BuyCredits { account: account(7), credits: Credits(1000), max_cost: Amount(u128::MAX) },
+    )
+    .unwrap();
+    assert_eq!(
+        net.order(7, order(3, 1), 10).unwrap_err(),
+        "market.short",
+        "two domains cannot hold three slots"
+    );
     net.order(7, order(2, 1), 10).unwrap();
 }
 
@@ -178,8 +207,10 @@ fn a_standing_duty_is_paid_from_the_pool_within_its_budget() {
     let (mut net, devices) = market(2);
     net.act(5, Action::FundPool { sector: Toy::ID, amount: Amount(100 * CRN) }).unwrap();
     net.next_epoch();
-    let work: Vec<_> =
-        devices.iter().map(|(d, n)| (*d, *n, vec![encode(&Evidence::Relayed { units: 3_000_000 * n })])).collect();
+    let work: Vec<_> = devices
+        .iter()
+        .map(|(d, n)| (*d, *n, vec![encode(&Evidence::Relayed { units: 3_000_000 * n })]))
+        .collect();
     let settled = net.epoch(&work);
     // 3 and 6 million credits of 1000 pebbles each: 9 CRN due, 1 CRN budget, shared 1 : 2.
     assert_eq!(settled.settlement.pool_paid.0, CRN / 3 + CRN * 2 / 3);
@@ -198,10 +229,20 @@ fn a_standing_duty_is_paid_from_the_pool_within_its_budget() {
 fn a_dispute_in_silence_costs_the_device_and_an_answer_costs_the_accuser() {
     let (mut net, devices) = market(2);
     net.next_epoch();
-    assert_eq!(net.act(4, Action::Dispute { device: devices[0].0, lease: None, claim: vec![0] }).unwrap_err(), "toy.claim");
+    assert_eq!(
+        net.act(4, Action::Dispute { device: devices[0].0, lease: None, claim: vec![0] }).unwrap_err(),
+        "toy.claim"
+    );
     let open = |net: &mut Net| {
         net.act(4, Action::Dispute { device: devices[0].0, lease: None, claim: vec![5] }).unwrap();
-        net.events.iter().rev().find_map(|e| match e { Event::DisputeOpened { dispute, .. } => Some(*dispute), _ => None }).unwrap()
+        net.events
+            .iter()
+            .rev()
+            .find_map(|e| match e {
+                Event::DisputeOpened { dispute, .. } => Some(*dispute),
+                _ => None,
+            })
+            .unwrap()
     };
     let id = open(&mut net);
     let wrong = net.duty(devices[0].0, 1, Duty::Defend { dispute: id, answer: vec![4] });
@@ -224,7 +265,11 @@ fn an_exit_keeps_the_bond_but_only_after_notice_and_window() {
     net.act(1, Action::Exit { device: devices[0].0 }).unwrap();
     assert!(matches!(net.get::<Devices>(&devices[0].0).unwrap().state, DeviceState::Exiting { .. }));
     assert_eq!(net.act(1, Action::WithdrawBond { device: devices[0].0 }).unwrap_err(), "device.held");
-    assert_eq!(net.order(4, order(2, 1), 10).unwrap_err(), "market.short", "an exiting device gets no duties");
+    assert_eq!(
+        net.order(4, order(2, 1), 10).unwrap_err(),
+        "market.short",
+        "an exiting device gets no duties"
+    );
     for _ in 0..5 {
         net.next_epoch();
     }
@@ -268,7 +313,10 @@ fn a_fence_only_rises() {
     let (mut net, _) = market(2);
     let lease = net.order(3, order(1, 1), 10).unwrap();
     net.act(3, Action::Fence { lease, key: key(77).public(), fence: 2 }).unwrap();
-    assert_eq!(net.act(3, Action::Fence { lease, key: key(78).public(), fence: 2 }).unwrap_err(), "lease.fence");
+    assert_eq!(
+        net.act(3, Action::Fence { lease, key: key(78).public(), fence: 2 }).unwrap_err(),
+        "lease.fence"
+    );
     assert_eq!(net.lease(&lease).entry.key, key(77).public());
 }
 
@@ -318,7 +366,11 @@ fn ten_thousand_self_dealt_leases_end_with_less_money() {
     let mut net = Net::new(4);
     let me = 1;
     let d = net.device(me, offer(10_000, 1_000_000_000_000, 1), BOND).unwrap();
-    net.act(me, Action::BuyCredits { account: account(me), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) }).unwrap();
+    net.act(
+        me,
+        Action::BuyCredits { account: account(me), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) },
+    )
+    .unwrap();
     let wealth = |net: &Net| {
         let a = net.get::<Accounts>(&account(me)).unwrap();
         a.balance.0 + net.get::<Devices>(&d).unwrap().bond.0

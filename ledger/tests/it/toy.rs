@@ -2,8 +2,8 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_sector::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Fault, Judgement, Limits, Next, Quote, Row, Rules,
-    Ruling, Shares, SortKey, Source, Task,
+    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Fault, Judgement, Limits, Next, Quote,
+    Row, Rules, Ruling, Shares, SortKey, Source, Task,
 };
 use cairn_types::{Credits, DeviceId, DutyId, Hash, Rate, Refusal, SectorId, Units, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +40,17 @@ impl Rules for Toy {
     const ID: SectorId = SectorId(77);
     const NAME: &'static str = "toy";
     const VERSION: u16 = 1;
-    const LIMITS: Limits =
-        Limits { offer: 64, order: 64, commitment: 32, evidence: 64, items: 16, memory: 64, sale: 64, claim: 64, answer: 64 };
+    const LIMITS: Limits = Limits {
+        offer: 64,
+        order: 64,
+        commitment: 32,
+        evidence: 64,
+        items: 16,
+        memory: 64,
+        sale: 64,
+        claim: 64,
+        answer: 64,
+    };
     type Params = u64;
     type Offer = Offer;
     type Order = Order;

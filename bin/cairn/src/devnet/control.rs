@@ -42,7 +42,8 @@ fn failed(e: impl std::fmt::Display) -> Refusal {
 #[async_trait]
 impl DevnetControl for Control {
     async fn control(&self, command: DevnetCommand) -> Result<Value, Refusal> {
-        let starting = || Refusal::new("devnet.starting", "the devnet is not ready", "wait for its ready message");
+        let starting =
+            || Refusal::new("devnet.starting", "the devnet is not ready", "wait for its ready message");
         let (devnet, epoch) = self.0.get().ok_or_else(starting)?;
         let devnet = devnet.upgrade().ok_or_else(starting)?;
         match command {
@@ -101,7 +102,11 @@ impl Devnet {
             "export" => self.export(text(body, "file")).await,
             "lose-gateway" => self.lose_gateway().await,
             "recover" => self.recover(text(body, "phrase"), epoch).await,
-            other => Err(Refusal::with("devnet.command", format!("no command {other:?}"), "see `cairn devnet ctl --help`")),
+            other => Err(Refusal::with(
+                "devnet.command",
+                format!("no command {other:?}"),
+                "see `cairn devnet ctl --help`",
+            )),
         }
     }
 
@@ -122,14 +127,17 @@ impl Devnet {
         let o = operators.iter().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?;
         let number = name.trim_start_matches("op-").parse().map_err(|_| Self::unknown(name))?;
         let account = Account::new(self.client.clone(), self.keys.secret(&Keys::operator(number)));
-        let included = account.run(Action::Exit { device: o.device }).await.and_then(|i| i.done()).map_err(failed)?;
+        let included =
+            account.run(Action::Exit { device: o.device }).await.and_then(|i| i.done()).map_err(failed)?;
         Ok(json!({"height": included.height.0}))
     }
 
     async fn export(&self, file: &str) -> Result<Value, Refusal> {
         let export = self.node.export_state().await?;
         std::fs::write(file, cairn_types::encode(&export)).map_err(failed)?;
-        Ok(json!({"height": export.height.0, "rows": export.rows.len(), "digest": export.digest().to_string()}))
+        Ok(
+            json!({"height": export.height.0, "rows": export.rows.len(), "digest": export.digest().to_string()}),
+        )
     }
 
     /// The gateway's process and disk are gone: no index, no lease keys, nothing in memory.
@@ -144,13 +152,15 @@ impl Devnet {
     }
 
     async fn recover(&self, phrase: &str, epoch: Duration) -> Result<Value, Refusal> {
-        let phrase = Phrase::parse(phrase).map_err(|e| Refusal::with("phrase.invalid", e.to_string(), "write the 24 words in order"))?;
+        let phrase = Phrase::parse(phrase)
+            .map_err(|e| Refusal::with("phrase.invalid", e.to_string(), "write the 24 words in order"))?;
         if let Some(front) = self.gateway.lock().await.take() {
             front.server.shutdown().await;
             front.gateway.stop();
         }
         let root = phrase.derive32(super::keys::STORAGE_ROOT);
-        let (gateway, found) = self.open_gateway(&root, epoch, true).await.map_err(|e| failed(format!("{e:#}")))?;
+        let (gateway, found) =
+            self.open_gateway(&root, epoch, true).await.map_err(|e| failed(format!("{e:#}")))?;
         let port: u16 = self.s3.endpoint.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
         self.serve((gateway, found.clone()), listener).await.map_err(|e| failed(format!("{e:#}")))?;

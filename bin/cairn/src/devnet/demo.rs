@@ -47,7 +47,9 @@ fn noise(label: &str, len: usize) -> Vec<u8> {
     let mut block = sha256("cairn/demo", &[label.as_bytes()]).0;
     while out.len() < len {
         // Every 64 KiB from a fresh digest, in between a cheap generator: the demo is not about hashing.
-        let mut x = u64::from_le_bytes([block[0], block[1], block[2], block[3], block[4], block[5], block[6], block[7]]) | 1;
+        let mut x = u64::from_le_bytes([
+            block[0], block[1], block[2], block[3], block[4], block[5], block[6], block[7],
+        ]) | 1;
         for _ in 0..8192 {
             x ^= x << 13;
             x ^= x >> 7;
@@ -103,19 +105,33 @@ impl Show {
         let begun = Instant::now();
         self.put(&name, big.clone()).await?;
         let took = begun.elapsed();
-        self.say("stored", format!("{name}, {}, in {:.2} s, acknowledged after fsync at the operators", bytes(big.len() as u64), took.as_secs_f64()));
+        self.say(
+            "stored",
+            format!(
+                "{name}, {}, in {:.2} s, acknowledged after fsync at the operators",
+                bytes(big.len() as u64),
+                took.as_secs_f64()
+            ),
+        );
         self.objects.insert(name, big);
         let begun = Instant::now();
         for i in 0..SMALL {
             let (key, data) = (format!("small/{i:03}"), noise(&format!("small {i}"), 100 + i * 97));
             self.objects.insert(key, data);
         }
-        let small: Vec<(String, Vec<u8>)> =
-            self.objects.iter().filter(|o| o.0.starts_with("small/")).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let small: Vec<(String, Vec<u8>)> = self
+            .objects
+            .iter()
+            .filter(|o| o.0.starts_with("small/"))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         for group in small.chunks(25) {
             futures::future::try_join_all(group.iter().map(|(k, v)| self.put(k, v.clone()))).await?;
         }
-        self.say("stored", format!("{SMALL} small objects in {:.2} s, packed", begun.elapsed().as_secs_f64()));
+        self.say(
+            "stored",
+            format!("{SMALL} small objects in {:.2} s, packed", begun.elapsed().as_secs_f64()),
+        );
         Ok(())
     }
 
@@ -123,13 +139,22 @@ impl Show {
         let begun = Instant::now();
         let mut total = 0;
         for (key, data) in &self.objects {
-            let got = self.stage.s3.send(Method::GET, &format!("/demo/{key}"), &[], None).await?.bytes().await?;
+            let got =
+                self.stage.s3.send(Method::GET, &format!("/demo/{key}"), &[], None).await?.bytes().await?;
             if got.as_ref() != data.as_slice() {
                 return Err(untrue(format!("{key} came back altered")));
             }
             total += data.len() as u64;
         }
-        self.say("read", format!("{how}: {} objects, {} byte for byte, {:.2} s", self.objects.len(), bytes(total), begun.elapsed().as_secs_f64()));
+        self.say(
+            "read",
+            format!(
+                "{how}: {} objects, {} byte for byte, {:.2} s",
+                self.objects.len(),
+                bytes(total),
+                begun.elapsed().as_secs_f64()
+            ),
+        );
         Ok(())
     }
 
@@ -169,7 +194,10 @@ impl Show {
             .await?;
         self.say(
             "settled",
-            format!("epoch {epoch}: {} rows judged, {} charged, operators earn {}", s.rows.1, s.charged, s.earned),
+            format!(
+                "epoch {epoch}: {} rows judged, {} charged, operators earn {}",
+                s.rows.1, s.charged, s.earned
+            ),
         );
         Ok(epoch)
     }
@@ -180,7 +208,8 @@ impl Show {
         let operators = facts["operators"].as_array().into_iter().flatten().filter_map(|o| {
             Some((o["name"].as_str()?.to_owned(), DeviceId::from_hex(o["device"].as_str()?)?))
         });
-        let leases = facts["leases"].as_array().into_iter().flatten().filter_map(|l| LeaseId::from_hex(l.as_str()?));
+        let leases =
+            facts["leases"].as_array().into_iter().flatten().filter_map(|l| LeaseId::from_hex(l.as_str()?));
         Ok((operators.collect(), leases.collect()))
     }
 
@@ -213,7 +242,10 @@ impl Show {
         }
         self.stage.client.devnet("crash", &json!({"operator": dead.0})).await?;
         self.stage.client.devnet("cheat", &json!({"operator": cheat.0, "which": "dropped-data"})).await?;
-        self.say("broken", format!("{} lost its power, {} deletes what it stores and goes on taking money", dead.0, cheat.0));
+        self.say(
+            "broken",
+            format!("{} lost its power, {} deletes what it stores and goes on taking money", dead.0, cheat.0),
+        );
         self.read_back("with both gone").await?;
         // From here on nobody but the network is left to notice.
         self.stage.client.devnet("lose-gateway", &json!({})).await?;
@@ -225,12 +257,21 @@ impl Show {
                 Ok(row.map(|r| r.locked).filter(|l| *l > Amount(0)))
             })
             .await?;
-        self.say("locked", format!("{locked} of the bond of {}: the draw found that its data is gone", cheat.0));
+        self.say(
+            "locked",
+            format!("{locked} of the bond of {}: the draw found that its data is gone", cheat.0),
+        );
         self.until("slots handed over", 60, || async {
             Ok((self.held(&leases, &dead.1).await? + self.held(&leases, &cheat.1).await? == 0).then_some(()))
         })
         .await?;
-        self.say("moved", format!("{} slots of both now belong to spare operators, chosen by price, place and seed", dead.2 + cheat.2));
+        self.say(
+            "moved",
+            format!(
+                "{} slots of both now belong to spare operators, chosen by price, place and seed",
+                dead.2 + cheat.2
+            ),
+        );
         let (slots, paid) = self.until("the rebuild", 60, || self.rebuilt(&leases)).await?;
         self.say(
             "repaired",
@@ -271,7 +312,13 @@ impl Show {
 
     async fn recover(&self) -> Result<()> {
         let answer = self.stage.client.devnet("recover", &json!({"phrase": self.stage.phrase})).await?;
-        self.say("recovered", format!("{} buckets, {} objects from 24 words and the network", answer["buckets"], answer["objects"]));
+        self.say(
+            "recovered",
+            format!(
+                "{} buckets, {} objects from 24 words and the network",
+                answer["buckets"], answer["objects"]
+            ),
+        );
         if answer["objects"].as_u64() != u64::try_from(self.objects.len()).ok() {
             return Err(untrue("not all objects came back"));
         }
@@ -283,7 +330,14 @@ impl Show {
         let id = chain_id(&self.stage.client, STORAGE, epoch).await?;
         let pack = self.stage.client.pack(STORAGE, epoch).await?;
         let report = verify(&pack, &id, &sectors()).map_err(|f| untrue(f.to_string()))?;
-        self.say("verified", format!("epoch {epoch} from a pack of {}: {} rows come out the same", bytes(pack.len() as u64), report.rows));
+        self.say(
+            "verified",
+            format!(
+                "epoch {epoch} from a pack of {}: {} rows come out the same",
+                bytes(pack.len() as u64),
+                report.rows
+            ),
+        );
         let mut altered = pack.to_vec();
         let at = altered.len() / 2;
         altered[at] ^= 1;
@@ -309,8 +363,17 @@ impl Show {
             paid = paid.saturating_add(s.charged);
             earned = earned.saturating_add(s.earned);
         }
-        self.say("money", format!("the customer paid {paid} in {} epochs, all of it for storage; nothing was minted", settled.len()));
-        self.say("money", format!("operators earned {earned} (90 %); 4 % burned, 4 % to stakers, 2 % to the treasury"));
+        self.say(
+            "money",
+            format!(
+                "the customer paid {paid} in {} epochs, all of it for storage; nothing was minted",
+                settled.len()
+            ),
+        );
+        self.say(
+            "money",
+            format!("operators earned {earned} (90 %); 4 % burned, 4 % to stakers, 2 % to the treasury"),
+        );
         if paid == Credits(0) || earned == Amount(0) {
             return Err(untrue("nobody paid or nobody earned"));
         }

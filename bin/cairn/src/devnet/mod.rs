@@ -67,12 +67,17 @@ pub async fn run(args: DevnetArgs, out: Out) -> Result<()> {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("cannot make a temporary directory")?),
     };
-    let dir = args.dir.clone().or_else(|| temporary.as_ref().map(|t| t.path().to_owned())).unwrap_or_default();
+    let dir =
+        args.dir.clone().or_else(|| temporary.as_ref().map(|t| t.path().to_owned())).unwrap_or_default();
     let epoch = if args.demo.is_some() { args.epoch.min(Duration::from_secs(2)) } else { args.epoch };
     let devnet = start(&args, epoch, &dir).await?;
     let ready = begun.elapsed();
     if let Some(file) = &args.demo {
-        out.say(format!("a network of {} operators is up after {:.2} s", args.operators, ready.as_secs_f64()));
+        out.say(format!(
+            "a network of {} operators is up after {:.2} s",
+            args.operators,
+            ready.as_secs_f64()
+        ));
         let phrase = devnet.keys.phrase();
         let stage = demo::Stage { client: devnet.client.clone(), s3: devnet.s3.clone(), phrase };
         let file = (!file.is_empty()).then_some(file.as_str());
@@ -97,7 +102,11 @@ async fn wait_for_signal() -> Result<()> {
 
 async fn listen(port: u16, what: &str) -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| {
-        Failure::new("devnet.port", format!("port {port} for {what} is not free: {e}"), "stop the other devnet, or choose a port; 0 takes a free one")
+        Failure::new(
+            "devnet.port",
+            format!("port {port} for {what} is not free: {e}"),
+            "stop the other devnet, or choose a port; 0 takes a free one",
+        )
     })
 }
 
@@ -136,7 +145,10 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
         }
     });
     let network = node.status().network;
-    let clock = Clock::start(client.clone(), (interval(epoch) / 2).clamp(Duration::from_millis(20), Duration::from_millis(250)));
+    let clock = Clock::start(
+        client.clone(),
+        (interval(epoch) / 2).clamp(Duration::from_millis(20), Duration::from_millis(250)),
+    );
     let net = Arc::new(Local::new());
     let shared = Shared {
         client: client.clone(),
@@ -146,7 +158,8 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
         params: storage_params(epoch),
         patience: epoch,
     };
-    let mut operators: Vec<Operator> = (1..=args.operators).map(|i| Operator::new(&keys, i, dir, shared.clone())).collect();
+    let mut operators: Vec<Operator> =
+        (1..=args.operators).map(|i| Operator::new(&keys, i, dir, shared.clone())).collect();
     futures::future::try_join_all(operators.iter_mut().map(Operator::start)).await?;
     let (access_key, secret_key) = keys.s3();
     let endpoint = format!("http://{}", s3.local_addr()?);
@@ -174,7 +187,8 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
 fn write_keys(keys: &Keys, operators: u16, dir: &Path) -> Result<()> {
     let folder = dir.join("keys");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let names = ["founder".to_owned(), "customer".to_owned()].into_iter().chain((1..=operators).map(Keys::operator));
+    let names =
+        ["founder".to_owned(), "customer".to_owned()].into_iter().chain((1..=operators).map(Keys::operator));
     for name in names {
         let path = folder.join(format!("{name}.key"));
         if !path.exists() {
@@ -203,10 +217,16 @@ impl Devnet {
     }
 
     /// Opens the gateway, fresh or from what the network holds.
-    async fn open_gateway(&self, root: &[u8; 32], epoch: Duration, recover: bool) -> Result<(Arc<Gateway>, Value)> {
+    async fn open_gateway(
+        &self,
+        root: &[u8; 32],
+        epoch: Duration,
+        recover: bool,
+    ) -> Result<(Arc<Gateway>, Value)> {
         let account = Account::new(self.client.clone(), self.keys.secret("customer"));
         let port = Arc::new(Port::new(account, self.node.status().network, self.count));
-        let transport: Arc<dyn Transport> = Arc::new(self.net.endpoint(self.keys.secret("customer/gateway").public()));
+        let transport: Arc<dyn Transport> =
+            Arc::new(self.net.endpoint(self.keys.secret("customer/gateway").public()));
         let config = self.config(epoch);
         let started = if recover {
             Gateway::recover(root, port, transport, config).await?
@@ -216,7 +236,10 @@ impl Devnet {
         let (id, secret) = self.keys.s3();
         started.gateway.put_access_key(&id, &secret).await?;
         let r = started.recovery;
-        Ok((started.gateway, json!({"buckets": r.buckets, "objects": r.objects, "replicas": r.replicas, "entries": r.entries})))
+        Ok((
+            started.gateway,
+            json!({"buckets": r.buckets, "objects": r.objects, "replicas": r.replicas, "entries": r.entries}),
+        ))
     }
 
     async fn serve(&self, gateway: (Arc<Gateway>, Value), listener: TcpListener) -> Result<()> {
@@ -253,7 +276,10 @@ impl Devnet {
 
     /// The ready message: one object, or the text with the next command.
     async fn print(&self, out: Out, ready: Duration) -> Result<()> {
-        let mut accounts = vec![("founder".to_owned(), self.keys.account("founder")), ("customer".to_owned(), self.keys.account("customer"))];
+        let mut accounts = vec![
+            ("founder".to_owned(), self.keys.account("founder")),
+            ("customer".to_owned(), self.keys.account("customer")),
+        ];
         accounts.extend(self.operators.lock().await.iter().map(|o| (o.name.clone(), o.account)));
         let api = format!("http://{}", self.api);
         let object = json!({

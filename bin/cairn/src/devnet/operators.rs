@@ -89,18 +89,28 @@ impl Operator {
             std::fs::create_dir_all(&dir)?;
             Ok(Store::open(Arc::new(RealDisk::new(&dir)?), CAPACITY << 10)?)
         };
-        let store = Arc::new(tokio::task::spawn_blocking(open).await?.with_context(|| format!("{} does not start", self.name))?);
+        let store = Arc::new(
+            tokio::task::spawn_blocking(open)
+                .await?
+                .with_context(|| format!("{} does not start", self.name))?,
+        );
         let s = self.shared.clone();
         let leases = Arc::new(ChainLeases::new(s.client.clone(), s.clock.clone(), s.network));
         let chain: Arc<dyn ChainView> = leases.clone();
         let transport: Arc<dyn Transport> = Arc::new(s.net.endpoint(self.identity.key.public()));
-        let node =
-            StorageNode::new(self.identity.clone(), store.clone(), chain.clone(), s.params.clone(), self.cheats.clone());
+        let node = StorageNode::new(
+            self.identity.clone(),
+            store.clone(),
+            chain.clone(),
+            s.params.clone(),
+            self.cheats.clone(),
+        );
         let agent = RepairAgent::new(self.identity.clone(), chain.clone(), store.clone(), transport);
         node.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(self.identity.clone(), store.clone(), chain, self.cheats.clone());
         let worker = Arc::new(StorageWorker::new(duties, store, leases, self.device, s.params.clone()));
-        let device = Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
+        let device =
+            Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
         let daemon = Daemon::new(device, self.account, worker.clone());
         let status = daemon.status();
         s.net.register(self.identity.key.public(), Arc::new(node));
@@ -137,14 +147,19 @@ impl Operator {
             return self.drop_data();
         }
         let cheat = Cheat::named(which).ok_or_else(|| {
-            Refusal::with("devnet.cheat", format!("no cheat {which:?}"), "`cairn devnet ctl cheat op-1` lists the names")
+            Refusal::with(
+                "devnet.cheat",
+                format!("no cheat {which:?}"),
+                "`cairn devnet ctl cheat op-1` lists the names",
+            )
         })?;
         self.cheats.set(cheat, true);
         Ok(())
     }
 
     fn drop_data(&self) -> Result<(), Refusal> {
-        let failed = |e: std::io::Error| Refusal::with("devnet.cheat", e.to_string(), "is the directory writable?");
+        let failed =
+            |e: std::io::Error| Refusal::with("devnet.cheat", e.to_string(), "is the directory writable?");
         let fragments = self.dir.join("f");
         match std::fs::remove_dir_all(&fragments) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),

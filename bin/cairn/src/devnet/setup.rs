@@ -45,7 +45,8 @@ pub async fn setup(node: &Node, keys: &Keys, operators: u16) -> Result<()> {
     let mut last = Vec::new();
     for i in 1..=operators {
         let name = Keys::operator(i);
-        let (account, secret, device) = (keys.account(&name), keys.secret(&name), keys.secret(&Keys::device(i)));
+        let (account, secret, device) =
+            (keys.account(&name), keys.secret(&name), keys.secret(&Keys::device(i)));
         let nonce = node.get::<Accounts>(&account).await?.map(|a| a.nonce).unwrap_or(0);
         let proof = device.sign(DEVICE_PROOF_DOMAIN, &device_proof(&status.network, &account));
         let register = Action::Register {

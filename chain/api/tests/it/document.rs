@@ -11,7 +11,10 @@ fn the_checked_in_openapi_document_is_in_step() {
         std::fs::write(&path, &made).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == made, "docs/reference/openapi.json is out of step; run CAIRN_UPDATE=1 cargo test -p cairn-api");
+    assert!(
+        found == made,
+        "docs/reference/openapi.json is out of step; run CAIRN_UPDATE=1 cargo test -p cairn-api"
+    );
 }
 
 #[test]

@@ -7,7 +7,13 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-async fn call(net: &Net, method: Method, path: &str, kind: Option<&str>, body: Vec<u8>) -> (StatusCode, Value) {
+async fn call(
+    net: &Net,
+    method: Method,
+    path: &str,
+    kind: Option<&str>,
+    body: Vec<u8>,
+) -> (StatusCode, Value) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut request = client.request(method, format!("{}{path}", net.url)).body(body);
     if let Some(kind) = kind {
@@ -42,7 +48,8 @@ async fn malformed_and_oversized_bodies_are_refused() {
     ];
     for body in bodies {
         for kind in ["application/octet-stream", "application/json"] {
-            let (status, answer) = call(&net, Method::POST, "/v1/transactions", Some(kind), body.clone()).await;
+            let (status, answer) =
+                call(&net, Method::POST, "/v1/transactions", Some(kind), body.clone()).await;
             let code = if kind.ends_with("json") { "api.argument" } else { "tx.malformed" };
             refusal(status, &answer, 400, code);
         }
@@ -95,7 +102,11 @@ impl DevnetControl for Recorder {
     async fn control(&self, command: DevnetCommand) -> Result<Value, Refusal> {
         let refused = matches!(command, DevnetCommand::Warp { .. });
         self.0.lock().unwrap().push(command);
-        if refused { Err(Refusal::new("devnet.warp", "too far", "warp less")) } else { Ok(json!({"done": true})) }
+        if refused {
+            Err(Refusal::new("devnet.warp", "too far", "warp less"))
+        } else {
+            Ok(json!({"done": true}))
+        }
     }
 }
 

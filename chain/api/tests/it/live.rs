@@ -52,14 +52,18 @@ async fn credits_are_bought_and_refusals_carry_code_cause_and_remedy() {
     let refused = rich.transfer(id(2), Amount(u128::MAX)).await.unwrap_err();
     assert!(refused.is("bank.insufficient"), "{refused}");
     assert!(!refused.cause.is_empty() && !refused.remedy.is_empty());
-    assert_eq!(rich.dry_run(Action::Transfer { to: id(2), amount: Amount(0) }).await.unwrap_err().code, "transfer.zero");
+    assert_eq!(
+        rich.dry_run(Action::Transfer { to: id(2), amount: Amount(0) }).await.unwrap_err().code,
+        "transfer.zero"
+    );
     net.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_signatures_networks_and_nonces_are_refused_before_the_pool() {
     let net = Net::start(None).await;
-    let Tx::Account(good, _) = net.rich().sign(Action::Transfer { to: id(2), amount: GIFT }).await.unwrap() else {
+    let Tx::Account(good, _) = net.rich().sign(Action::Transfer { to: id(2), amount: GIFT }).await.unwrap()
+    else {
         panic!("an account's transaction")
     };
     let refused = async |tx: AccountTx, signer: u8| {
@@ -80,19 +84,29 @@ async fn json_transactions_are_taken_and_answered_with_readable_events() {
     let net = Net::start(None).await;
     let tx = net.rich().sign(Action::Transfer { to: id(2), amount: GIFT }).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = http.post(format!("{}/v1/transactions?wait=true", net.url)).header("content-type", "application/json");
+    let request = http
+        .post(format!("{}/v1/transactions?wait=true", net.url))
+        .header("content-type", "application/json");
     let body = serde_json::json!({"tx": hex::encode(encode(&tx))}).to_string();
-    let answer: Value = serde_json::from_str(&request.body(body).send().await.unwrap().text().await.unwrap()).unwrap();
+    let answer: Value =
+        serde_json::from_str(&request.body(body).send().await.unwrap().text().await.unwrap()).unwrap();
     assert_eq!(answer["id"], tx.id().to_string());
     assert!(answer["refused"].is_null());
     let event = &answer["events"][0];
-    assert_eq!((event["type"].as_str(), event["fields"]["amount_pebbles"].as_str()), (Some("Transferred"), Some("5000000000")));
+    assert_eq!(
+        (event["type"].as_str(), event["fields"]["amount_pebbles"].as_str()),
+        (Some("Transferred"), Some("5000000000"))
+    );
     let to = cairn_crypto::address::encode("cairn", &id(2)).unwrap();
     assert_eq!(event["fields"]["to"], to);
 
     let path = format!("{}/v1/accounts/{to}", net.url);
-    let account: Value = serde_json::from_str(&http.get(path).send().await.unwrap().text().await.unwrap()).unwrap();
-    assert_eq!((account["balance_pebbles"].as_str(), account["credits_micro_usd"].as_str()), (Some("5000000000"), Some("0")));
+    let account: Value =
+        serde_json::from_str(&http.get(path).send().await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!(
+        (account["balance_pebbles"].as_str(), account["credits_micro_usd"].as_str()),
+        (Some("5000000000"), Some("0"))
+    );
     net.stop().await;
 }
 
@@ -142,7 +156,8 @@ async fn epochs_are_watched_with_their_heights_and_seeds() {
     assert_eq!(seeded.start, first.start.plus(40 * (seeded.epoch.0 - first.epoch.0)));
     let path = format!("{}/v1/epochs/{}", net.url, seeded.epoch.0);
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let epoch: Value = serde_json::from_str(&http.get(path).send().await.unwrap().text().await.unwrap()).unwrap();
+    let epoch: Value =
+        serde_json::from_str(&http.get(path).send().await.unwrap().text().await.unwrap()).unwrap();
     assert_eq!(epoch["start_height"], seeded.start.0);
     assert_eq!(epoch["seed"], hex::encode(seeded.seed.unwrap().0));
     net.stop().await;
@@ -156,7 +171,9 @@ async fn status_genesis_metrics_and_absences_are_told() {
     assert_eq!((&status.network, status.fork), (&genesis.network, 0));
     assert_eq!((genesis.hrp.as_str(), genesis.seats.len()), ("cairn", 1));
     let metrics = net.client.metrics().await.unwrap();
-    assert!(metrics.contains("\ncairn_block_height ") && metrics.contains("cairn_money_pebbles{pot=\"vault\"} 0"));
+    assert!(
+        metrics.contains("\ncairn_block_height ") && metrics.contains("cairn_money_pebbles{pot=\"vault\"} 0")
+    );
 
     let sector = cairn_types::SectorId(1);
     assert_eq!(net.client.leases_of(&id(1)).await.unwrap(), []);

@@ -5,7 +5,8 @@ use axum::extract::{Path, State};
 use cairn_client::{Client, ClientError, TrustedSeats, engine_network};
 use cairn_crypto::{BlsPublic, PublicKey};
 use cairn_engine::{
-    Engine, Executed, Execution, FinalBlock, Hash as EngineHash, Header, Key, Machine, SoloConfig, Step, start,
+    Engine, Executed, Execution, FinalBlock, Hash as EngineHash, Header, Key, Machine, SoloConfig, Step,
+    start,
 };
 use cairn_ledger::state::key_of;
 use cairn_ledger::tables::{AccountRow, Accounts, SeatRow};
@@ -132,9 +133,7 @@ async fn a_lying_node_is_caught() {
     assert!(rich.height.0 >= 3 && rich.timestamp_ms > 0);
     assert_eq!(honest.get_verified::<Accounts>(&POOR, &seats).await.unwrap().value, None);
 
-    for lie in
-        [Lie::Value, Lie::Absent, Lie::Proof, Lie::Height, Lie::Certificate, Lie::NoCertificate]
-    {
+    for lie in [Lie::Value, Lie::Absent, Lie::Proof, Lie::Height, Lie::Certificate, Lie::NoCertificate] {
         let caught = client_of(&engine, lie).await.get_verified::<Accounts>(&RICH, &seats).await.unwrap_err();
         assert_eq!(caught.code, ClientError::UNPROVEN, "{lie:?}: {caught}");
     }
@@ -142,7 +141,9 @@ async fn a_lying_node_is_caught() {
     let other = client_of(&engine, Lie::OtherRow).await;
     assert!(other.get_verified::<Accounts>(&POOR, &seats).await.unwrap_err().is(ClientError::UNPROVEN));
 
-    for (network, fork, seat) in [(NETWORK, 1, seat(1, 2)), (NetworkId([6; 32]), 0, seat(1, 2)), (NETWORK, 0, seat(1, 3))] {
+    for (network, fork, seat) in
+        [(NETWORK, 1, seat(1, 2)), (NetworkId([6; 32]), 0, seat(1, 2)), (NETWORK, 0, seat(1, 3))]
+    {
         let strangers = TrustedSeats::new(network, fork, &[seat]).unwrap();
         let refused = honest.get_verified::<Accounts>(&RICH, &strangers).await.unwrap_err();
         assert_eq!(refused.code, ClientError::UNPROVEN);
