@@ -48,9 +48,13 @@ impl ChainLeases {
 #[async_trait]
 impl ChainView for ChainLeases {
     async fn lease(&self, id: &LeaseId) -> Option<LeaseEntry> {
-        if let Some(known) = self.remembered(id) {
-            return known;
+        match self.remembered(id) {
+            Some(known) => known,
+            None => self.lease_now(id).await,
         }
+    }
+
+    async fn lease_now(&self, id: &LeaseId) -> Option<LeaseEntry> {
         let found = match self.client.get::<Leases>(id).await {
             Ok(row) => row.filter(|r| r.refunded.is_none()).map(|r| r.entry),
             // A node that is away for a moment does not end a lease: answer from memory, however old.

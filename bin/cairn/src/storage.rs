@@ -201,9 +201,9 @@ fn cost(out: Out, size: u64, months: u64, domains: u16) -> Result<()> {
     let choice = durability::choose(domains, &Assumptions::default());
     let profile = choice.profile;
     let stored = u128::from(size) * u128::from(profile.n()) / u128::from(profile.k());
-    // A month of 30 days; the devnet's prices are the market's a thousand times over.
+    // A month of 30 days; the devnet's price at rest is the market's a million times over, that of reading ten times.
     let units = stored.div_ceil(1024) * 2_592_000 * u128::from(months);
-    let rest = AT_REST.charge(units).map(|c| c.0 / 1000).unwrap_or(u64::MAX);
+    let rest = AT_REST.charge(units).map(|c| c.0 / 1_000_000).unwrap_or(u64::MAX);
     let once = EGRESS.charge(u128::from(size).div_ceil(1024)).map(|c| c.0 / 10).unwrap_or(u64::MAX);
     let loss = choice.report.annual_loss;
     let object = json!({

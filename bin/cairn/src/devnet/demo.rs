@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use cairn_audit::verify;
 use cairn_client::Client;
 use cairn_crypto::hash::sha256;
+use cairn_ledger::settlement::Settlement;
 use cairn_ledger::tables::{Devices, Leases, Phase, SectorEpochs};
 use cairn_sector::Source;
 use cairn_storage_rules::types;
@@ -177,16 +178,22 @@ impl Show {
         }
     }
 
-    /// The first settlement that charged something.
+    /// A settlement in which everything that was stored is paid for: what rests is the same as in the one before.
     async fn settlement(&self) -> Result<Epoch> {
         let client = &self.stage.client;
-        let from = client.status().await?.epoch.saturating_sub(1);
+        let at_rest = async |e: u64| -> Result<Option<(u64, Settlement)>> {
+            let found = client.settlement(STORAGE, Epoch(e)).await?;
+            Ok(found.map(|(s, lines)| (lines.iter().map(|l| l.row.units.0[types::AT_REST]).sum(), s)))
+        };
         let (epoch, s) = self
-            .until("a paid settlement", 40, || async {
-                for e in from..=client.status().await?.epoch {
-                    let row = client.get::<SectorEpochs>(&(Epoch(e), STORAGE)).await?;
-                    if let Some(s) = row.and_then(|r| r.settlement).filter(|s| s.charged > Credits(0)) {
-                        return Ok(Some((Epoch(e), s)));
+            .until("a paid settlement", 60, || async {
+                let now = client.status().await?.epoch;
+                for e in 1..now {
+                    if let (Some(a), Some(b)) = (at_rest(e - 1).await?, at_rest(e).await?)
+                        && a.0 > 0
+                        && a.0 == b.0
+                    {
+                        return Ok(Some((Epoch(e), b.1)));
                     }
                 }
                 Ok(None)
@@ -194,10 +201,7 @@ impl Show {
             .await?;
         self.say(
             "settled",
-            format!(
-                "epoch {epoch}: {} rows judged, {} charged, operators earn {}",
-                s.rows.1, s.charged, s.earned
-            ),
+            format!("epoch {epoch}: {} rows judged, {} charged, operators earn {}", s.rows.1, s.charged, s.earned),
         );
         Ok(epoch)
     }

@@ -15,8 +15,8 @@ pub const CRN: u128 = 1_000_000_000;
 pub const EPOCH_BLOCKS: u64 = 20;
 /// One credit (a micro-dollar) costs 1000 pebbles: 1 CRN is a dollar.
 pub const PRICE: Price = Price(1_000 * PPM);
-/// The market price of 592 pico-credits a KiB-second, a thousand times over: an hour looks like a month and a half.
-pub const AT_REST: Rate = Rate(592_000);
+/// The market price of 592 pico-credits a KiB-second, a million times over: a minute looks like two years.
+pub const AT_REST: Rate = Rate(592_000_000);
 /// Likewise for bytes served.
 pub const EGRESS: Rate = Rate(7_168_000_000 * 10);
 /// Capacity of an operator: 4 GiB.

@@ -45,7 +45,18 @@ impl StorageNode {
             let cause = format!("it expires in epoch {}, now is {now}", head.expires);
             return Err(WireError::new(code::EXPIRED, cause, "sign it again with the current epoch"));
         }
-        let lease = inner.chain.lease(&head.lease).await;
+        let known = inner.chain.lease(&head.lease).await;
+        match self.admit(signed, known).await {
+            Err(refused) if refused.code != code::MALFORMED => {
+                self.admit(signed, inner.chain.lease_now(&head.lease).await).await.map_err(|_| refused)
+            }
+            decided => decided,
+        }
+    }
+
+    /// Checks a request against one view of its lease.
+    async fn admit(&self, signed: &Signed, lease: Option<LeaseEntry>) -> Result<(Access, Body), WireError> {
+        let head = &signed.head;
         let lease = lease.ok_or_else(|| {
             WireError::new(
                 code::NOT_YOUR_SLOT,
