@@ -93,9 +93,9 @@ fn transfers() {
     let network = genesis.network();
     let rows: Rows = genesis
         .rows(&Sectors::new().with::<Toy>())
-        .unwrap()
+        .expect("the example is well-formed")
         .into_iter()
-        .map(|(k, v)| (k, v.unwrap()))
+        .map(|(k, v)| (k, v.expect("the example is well-formed")))
         .collect();
     let make = |i: u64| {
         let action = Action::Transfer { to: account((i + 1) % 1000), amount: Amount(1) };
@@ -116,7 +116,9 @@ fn transfers() {
     let parts: Vec<_> = txs
         .iter()
         .map(|t| match t {
-            Tx::Account(t, s) => (t.authority.resolve(s).unwrap()[0], encode(&**t)),
+            Tx::Account(t, s) => {
+                (t.authority.resolve(s).expect("the example is well-formed")[0], encode(&**t))
+            }
             _ => unreachable!(),
         })
         .collect();
@@ -186,7 +188,7 @@ fn row(n: u64) -> DeviceRow {
         operator: AccountId(id(n)),
         sector: Toy::ID,
         key: key(1).public(),
-        admission: Toy::admit(&0, &decode(&offer).unwrap()).unwrap(),
+        admission: Toy::admit(&0, &decode(&offer).expect("the example is well-formed")).unwrap(),
         offer,
         reserved: Units::ZERO,
         state: DeviceState::Active,
@@ -256,7 +258,7 @@ fn settlement() {
     };
     let sectors = Sectors::new().with::<Toy>();
     let start = Instant::now();
-    let settled = settle(&**sectors.get(Toy::ID, 1).unwrap(), &inputs).unwrap();
+    let settled = settle(&**sectors.get(Toy::ID, 1).expect("the example is well-formed"), &inputs).unwrap();
     assert_eq!((settled.lines.len(), settled.claims.len()), (20_000, 10_000));
     rate(
         "slots settled (10,000 operators, 20,000 slots, first epoch: every tally is new)",
@@ -268,17 +270,23 @@ fn settlement() {
 fn assignment() {
     let genesis = genesis(10);
     let sectors = Sectors::new().with::<Toy>();
-    let mut rows: Rows = genesis.rows(&sectors).unwrap().into_iter().map(|(k, v)| (k, v.unwrap())).collect();
+    let mut rows: Rows = genesis
+        .rows(&sectors)
+        .expect("the example is well-formed")
+        .into_iter()
+        .map(|(k, v)| (k, v.unwrap()))
+        .collect();
     let start = Instant::now();
     let mut s = State::new(&rows);
     for n in 0..100_000u64 {
-        registry::save_device(&mut s, &DeviceId(id(n)), None, Some(&row(n))).unwrap();
-        market::list(&mut s, &DeviceId(id(n))).unwrap();
+        registry::save_device(&mut s, &DeviceId(id(n)), None, Some(&row(n)))
+            .expect("the example is well-formed");
+        market::list(&mut s, &DeviceId(id(n))).expect("the example is well-formed");
         s.keep();
     }
     let customer = AccountId(id(7));
     cairn_ledger::bank::buy_credits(&mut s, account(0), customer, Credits(100_000), Amount(u128::MAX))
-        .unwrap();
+        .expect("the example is well-formed");
     s.keep();
     let (writes, _) = s.finish();
     rows.extend(writes.into_iter().filter_map(|(k, v)| Some((k, v?))));
@@ -299,7 +307,7 @@ fn assignment() {
             Credits(10),
             Hash::default(),
         )
-        .unwrap();
+        .expect("the example is well-formed");
         s.keep();
     }
     rate("orders of 20 slots assigned among 100,000 offers", 200, start);

@@ -166,6 +166,32 @@ fn marshal_config(
     }
 }
 
+fn backfill_config<P, B>(params: &Params, peers: P, blocker: B) -> marshal_resolver::Config<Identity, P, B>
+where
+    P: PeerProvider<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+{
+    marshal_resolver::Config {
+        public_key: params.me.clone(),
+        peer_provider: peers,
+        blocker,
+        mailbox_size: MAILBOX,
+        fetch_timeout: NZDuration!(Duration::from_secs(2)),
+        fetch_retry_delay: Duration::from_millis(100),
+        priority_requests: false,
+        priority_responses: false,
+    }
+}
+
+/// A lone validator has nobody to skip, and must not skip itself while it is paced.
+fn skip_policy(params: &Params) -> SkipPolicy {
+    if params.scheme.participants().len() == 1 {
+        SkipPolicy::Disabled
+    } else {
+        SkipPolicy::Enabled { timeout: params.leader_timeout * 5, budget: simplex::SkipBudget::Participants }
+    }
+}
+
 /// Starts every actor of one validator.
 pub(crate) async fn start_validator<E, S, R, B, P>(
     context: E,
@@ -184,16 +210,7 @@ where
     let cache = CacheRef::new(NZU16!(4096 - 16), NZUsize!(1024));
     let resolver = marshal_resolver::init(
         context.child("backfill"),
-        marshal_resolver::Config {
-            public_key: params.me.clone(),
-            peer_provider: peers.clone(),
-            blocker: blocker.clone(),
-            mailbox_size: MAILBOX,
-            fetch_timeout: NZDuration!(Duration::from_secs(2)),
-            fetch_retry_delay: Duration::from_millis(100),
-            priority_requests: false,
-            priority_responses: false,
-        },
+        backfill_config(&params, peers.clone(), blocker.clone()),
         channels.backfill,
     );
     let (broadcast, buffer) = buffered::Engine::new(
@@ -259,12 +276,7 @@ where
     let deferred = Deferred::new(context.child("deferred"), mailbox.clone(), marshal.clone(), epocher);
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
-    // A lone validator has nobody to skip, and must not skip itself while it is paced.
-    let skip = if params.scheme.participants().len() == 1 {
-        SkipPolicy::Disabled
-    } else {
-        SkipPolicy::Enabled { timeout: params.leader_timeout * 5, budget: simplex::SkipBudget::Participants }
-    };
+    let skip = skip_policy(&params);
     let paced = Paced::new(context.child("pace"), deferred.clone(), params.interval.clone());
     let engine = simplex::Engine::new(
         context.child("simplex"),

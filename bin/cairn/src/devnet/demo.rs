@@ -201,7 +201,10 @@ impl Show {
             .await?;
         self.say(
             "settled",
-            format!("epoch {epoch}: {} rows judged, {} charged, operators earn {}", s.rows.1, s.charged, s.earned),
+            format!(
+                "epoch {epoch}: {} rows judged, {} charged, operators earn {}",
+                s.rows.1, s.charged, s.earned
+            ),
         );
         Ok(epoch)
     }
