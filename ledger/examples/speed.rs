@@ -188,7 +188,7 @@ fn row(n: u64) -> DeviceRow {
         operator: AccountId(id(n)),
         sector: Toy::ID,
         key: key(1).public(),
-        admission: Toy::admit(&0, &decode(&offer).expect("the example is well-formed")).unwrap(),
+        admission: Toy::admit(&0, &decode(&offer).expect("the example is well-formed")).expect("the example is well-formed"),
         offer,
         reserved: Units::ZERO,
         state: DeviceState::Active,
@@ -258,7 +258,7 @@ fn settlement() {
     };
     let sectors = Sectors::new().with::<Toy>();
     let start = Instant::now();
-    let settled = settle(&**sectors.get(Toy::ID, 1).expect("the example is well-formed"), &inputs).unwrap();
+    let settled = settle(&**sectors.get(Toy::ID, 1).expect("the example is well-formed"), &inputs).expect("the example is well-formed");
     assert_eq!((settled.lines.len(), settled.claims.len()), (20_000, 10_000));
     rate(
         "slots settled (10,000 operators, 20,000 slots, first epoch: every tally is new)",
@@ -274,7 +274,7 @@ fn assignment() {
         .rows(&sectors)
         .expect("the example is well-formed")
         .into_iter()
-        .map(|(k, v)| (k, v.unwrap()))
+        .map(|(k, v)| (k, v.expect("the example is well-formed")))
         .collect();
     let start = Instant::now();
     let mut s = State::new(&rows);

@@ -10,7 +10,7 @@ import pytest
 
 def cairn(devnet, *words, ok=True):
     """Runs a command with --json; its object (an error object where it failed)."""
-    command = [os.environ["CAIRN_BIN"], "--api", devnet.ready["api"], "--json", *words]
+    command = [os.environ["CAIRN_BIN"], "--api", devnet["api"], "--json", *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     assert (done.returncode == 0) == ok, f"{words}: code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return json.loads(done.stdout)

@@ -16,7 +16,38 @@ pub struct Bench {
 }
 
 /// All benchmarks; `bench/README.md` holds their figures. Add a row with the benchmark.
-pub const BENCHES: &[Bench] = &[];
+pub const BENCHES: &[Bench] = &[
+    Bench {
+        name: "crypto",
+        command: &["run", "--release", "--quiet", "-p", "cairn-crypto", "--example", "speed"],
+        measures: "signatures, trees, chunk proofs, set hash",
+    },
+    Bench {
+        name: "ledger",
+        command: &["run", "--release", "--quiet", "-p", "cairn-ledger", "--example", "speed"],
+        measures: "transfers, batch verification, settlement of 10,000 operators, orders",
+    },
+    Bench {
+        name: "proofs",
+        command: &["run", "--release", "--quiet", "-p", "cairn-storage-rules", "--example", "speed"],
+        measures: "proof and verification of 20 challenges, the operator tree",
+    },
+    Bench {
+        name: "codec",
+        command: &["run", "--release", "--quiet", "-p", "cairn-storage-codec", "--example", "speed"],
+        measures: "encryption, erasure code, sealing, opening, repair",
+    },
+    Bench {
+        name: "disk",
+        command: &["run", "--release", "--quiet", "-p", "cairn-storage-node", "--example", "speed"],
+        measures: "durable puts and gets of fragments",
+    },
+    Bench {
+        name: "coverage",
+        command: &["run", "--release", "--quiet", "-p", "cairn-coverage-rules", "--example", "coverage_100k"],
+        measures: "judging 100,000 standing devices in bounded memory",
+    },
+];
 
 /// Runs one benchmark, or all.
 ///

@@ -42,3 +42,20 @@ fn a_validator_that_was_cut_off_catches_up_without_a_fork() {
     assert!(top(&report, 0) + 2 >= best, "{} of {best}", top(&report, 0));
     assert_eq!(run(3, &plan).audit, report.audit);
 }
+
+/// `cargo xtask sim --seeds A..B`; without a range two seeds, as a sample.
+#[test]
+fn sim_seeds() {
+    let range = std::env::var("CAIRN_SIM_SEEDS").unwrap_or_else(|_| "7..9".to_owned());
+    let (from, to) = range.split_once("..").expect("A..B");
+    for seed in from.parse::<u64>().expect("a number")..to.parse().expect("a number") {
+        let cut = usize::try_from(seed % 4).expect("below 4");
+        let partition = Partition { validator: cut, from: Duration::from_secs(5), until: Duration::from_secs(12) };
+        let mut plan = SimPlan::steady(Duration::from_secs(20));
+        plan.partition = Some(partition);
+        let report = run(seed, &plan);
+        assert_eq!(report.forks(), [0_u64; 0], "seed {seed}");
+        assert!((0..4).all(|v| top(&report, v) >= 5), "seed {seed}: {:?}", (0..4).map(|v| top(&report, v)).collect::<Vec<_>>());
+        assert_eq!(run(seed, &plan), report, "seed {seed} repeats");
+    }
+}
