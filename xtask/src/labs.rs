@@ -19,27 +19,27 @@ pub struct Bench {
 pub const BENCHES: &[Bench] = &[
     Bench {
         name: "crypto",
-        command: &["run", "--release", "--quiet", "-p", "cairn-crypto", "--example", "speed"],
+        command: &["run", "--release", "--quiet", "-p", "cairn-crypto", "--example", "crypto_speed"],
         measures: "signatures, trees, chunk proofs, set hash",
     },
     Bench {
         name: "ledger",
-        command: &["run", "--release", "--quiet", "-p", "cairn-ledger", "--example", "speed"],
+        command: &["run", "--release", "--quiet", "-p", "cairn-ledger", "--example", "ledger_speed"],
         measures: "transfers, batch verification, settlement of 10,000 operators, orders",
     },
     Bench {
         name: "proofs",
-        command: &["run", "--release", "--quiet", "-p", "cairn-storage-rules", "--example", "speed"],
+        command: &["run", "--release", "--quiet", "-p", "cairn-storage-rules", "--example", "proof_speed"],
         measures: "proof and verification of 20 challenges, the operator tree",
     },
     Bench {
         name: "codec",
-        command: &["run", "--release", "--quiet", "-p", "cairn-storage-codec", "--example", "speed"],
+        command: &["run", "--release", "--quiet", "-p", "cairn-storage-codec", "--example", "codec_speed"],
         measures: "encryption, erasure code, sealing, opening, repair",
     },
     Bench {
         name: "disk",
-        command: &["run", "--release", "--quiet", "-p", "cairn-storage-node", "--example", "speed"],
+        command: &["run", "--release", "--quiet", "-p", "cairn-storage-node", "--example", "disk_speed"],
         measures: "durable puts and gets of fragments",
     },
     Bench {

@@ -49,6 +49,28 @@ pub enum Command {
     Export(ExportCommand),
     /// Recompute.
     Verify(VerifyArgs),
+    /// Make and look at keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// `cairn key`.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// A new account: prints its 24 recovery words and its address, writes its key file (encrypted, 0600).
+    New {
+        /// File to write; it must not exist.
+        #[arg(long)]
+        out: PathBuf,
+        /// File with the 24 words of an account to restore; `-` reads them from standard input.
+        #[arg(long)]
+        phrase: Option<String>,
+    },
+    /// The address of a key file.
+    Show {
+        /// Key file.
+        file: PathBuf,
+    },
 }
 
 /// `cairn devnet`.

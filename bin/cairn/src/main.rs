@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod devnet;
+mod key;
 mod operator;
 mod output;
 mod port;
@@ -78,6 +79,7 @@ async fn run(cli: Cli, out: Out) -> Result<()> {
         Command::Export(ExportCommand::State { out: file }) => {
             audit::export_state(&client()?, out, &file).await
         }
+        Command::Key(k) => key::run(out, k),
         Command::Verify(v) => match (v.what, v.pack, v.trust) {
             (Some(VerifyCommand::Epoch { epoch, sector }), _, _) => {
                 audit::verify_epoch(&client()?, out, epoch, sector).await

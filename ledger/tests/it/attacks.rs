@@ -3,7 +3,7 @@
 use crate::net::*;
 use crate::toy::{Evidence, Toy, offer, order};
 use cairn_crypto::merkle::rows;
-use cairn_ledger::genesis::Export;
+use cairn_ledger::genesis::{Contents, Export};
 use cairn_ledger::settle::Settled;
 use cairn_ledger::settlement::charge_leaf;
 use cairn_ledger::tables::*;
@@ -108,7 +108,8 @@ fn heights_and_epochs_of_an_import_go_on() {
     let (mut net, _) = market(1);
     net.next_epoch();
     let (height, epoch) = (net.chain().height, net.chain().epoch);
-    let export = Export { version: 1, height, rows: net.rows.clone().into_iter().collect() };
+    let contents = vec![Contents { sector: Toy::ID, memory: vec![], tally: vec![] }];
+    let export = Export { version: 1, height, rows: net.rows.clone().into_iter().collect(), contents };
     net.first = Some(export.import().unwrap());
     net.rows.clear();
     net.height = 0;

@@ -50,12 +50,17 @@ fn sim_seeds() {
     let (from, to) = range.split_once("..").expect("A..B");
     for seed in from.parse::<u64>().expect("a number")..to.parse().expect("a number") {
         let cut = usize::try_from(seed % 4).expect("below 4");
-        let partition = Partition { validator: cut, from: Duration::from_secs(5), until: Duration::from_secs(12) };
+        let partition =
+            Partition { validator: cut, from: Duration::from_secs(5), until: Duration::from_secs(12) };
         let mut plan = SimPlan::steady(Duration::from_secs(20));
         plan.partition = Some(partition);
         let report = run(seed, &plan);
         assert_eq!(report.forks(), [0_u64; 0], "seed {seed}");
-        assert!((0..4).all(|v| top(&report, v) >= 5), "seed {seed}: {:?}", (0..4).map(|v| top(&report, v)).collect::<Vec<_>>());
+        assert!(
+            (0..4).all(|v| top(&report, v) >= 5),
+            "seed {seed}: {:?}",
+            (0..4).map(|v| top(&report, v)).collect::<Vec<_>>()
+        );
         assert_eq!(run(seed, &plan), report, "seed {seed} repeats");
     }
 }

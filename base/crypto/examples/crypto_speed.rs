@@ -1,4 +1,4 @@
-//! Prints how fast the primitives are on this machine: `cargo run --release -p cairn-crypto --example speed`.
+//! Prints how fast the primitives are on this machine: `cargo run --release -p cairn-crypto --example crypto_speed`.
 
 use cairn_crypto::merkle::chunk::{
     ChunkProof, Outboard, chunk_count, group_range, prove_chunk, verify_chunk,

@@ -1,4 +1,4 @@
-//! Speeds of the ledger: transfers, signatures, settlement, assignment. `cargo run --release -p cairn-ledger --example speed`
+//! Speeds of the ledger: transfers, signatures, settlement, assignment. `cargo run --release -p cairn-ledger --example ledger_speed`
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 #[allow(dead_code, unused_imports)]
@@ -188,7 +188,8 @@ fn row(n: u64) -> DeviceRow {
         operator: AccountId(id(n)),
         sector: Toy::ID,
         key: key(1).public(),
-        admission: Toy::admit(&0, &decode(&offer).expect("the example is well-formed")).expect("the example is well-formed"),
+        admission: Toy::admit(&0, &decode(&offer).expect("the example is well-formed"))
+            .expect("the example is well-formed"),
         offer,
         reserved: Units::ZERO,
         state: DeviceState::Active,
@@ -258,7 +259,8 @@ fn settlement() {
     };
     let sectors = Sectors::new().with::<Toy>();
     let start = Instant::now();
-    let settled = settle(&**sectors.get(Toy::ID, 1).expect("the example is well-formed"), &inputs).expect("the example is well-formed");
+    let settled = settle(&**sectors.get(Toy::ID, 1).expect("the example is well-formed"), &inputs)
+        .expect("the example is well-formed");
     assert_eq!((settled.lines.len(), settled.claims.len()), (20_000, 10_000));
     rate(
         "slots settled (10,000 operators, 20,000 slots, first epoch: every tally is new)",

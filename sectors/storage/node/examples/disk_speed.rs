@@ -1,4 +1,4 @@
-//! Put and get of 1 MiB fragments on a real disk: `cargo run --release --example speed -- DIR`.
+//! Put and get of 1 MiB fragments on a real disk: `cargo run --release --example disk_speed -- DIR`.
 
 use cairn_storage_codec::segment::SegmentId;
 use cairn_storage_node::Store;

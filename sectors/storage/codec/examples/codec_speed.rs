@@ -1,5 +1,5 @@
 //! Prints what each stage does in GB (10^9 bytes) of user data per second of CPU time on one core: the median
-//! of five runs over one full segment. CPU time because other work on the machine would blur the clock. `cargo run --release -p cairn-storage-codec --example speed`
+//! of five runs over one full segment. CPU time because other work on the machine would blur the clock. `cargo run --release -p cairn-storage-codec --example codec_speed`
 
 use cairn_storage_codec::erasure::{Profile, decode, encode};
 use cairn_storage_codec::keys::{PadKey, SegmentKey};

@@ -1,4 +1,4 @@
-//! Time to prove and to verify one operator's challenges: `cargo run --release -p cairn-storage-rules --example speed`.
+//! Time to prove and to verify one operator's challenges: `cargo run --release -p cairn-storage-rules --example proof_speed`.
 //! Measures; does not test.
 
 use cairn_crypto::merkle::chunk::{ChunkProof, Outboard, group_range, prove_chunk};
