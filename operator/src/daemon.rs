@@ -2,9 +2,13 @@
 
 use cairn_audit::Bundle;
 use cairn_client::{ClientError, Device};
-use cairn_types::{AccountId, Epoch};
+use cairn_ledger::events::Event;
+use cairn_ledger::tables::Disputes;
+use cairn_types::{AccountId, Epoch, Hash, Height};
+use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::{Clock, Now, Worker};
 
@@ -33,6 +37,15 @@ pub struct DaemonStatus {
     pub trouble: Option<String>,
 }
 
+/// Ends a task with its owner: a daemon that is aborted takes its watcher along.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs the duties of one device.
 pub struct Daemon {
     device: Device,
@@ -55,6 +68,10 @@ impl Daemon {
     /// Works until the clock stops or the task is aborted.
     pub async fn run(self, mut clock: Clock) {
         let this = Arc::new(self);
+        let now = clock.now();
+        let from = now.map_or(Height(0), |n| n.height.minus(n.params.dispute_blocks));
+        let disputes = tokio::spawn(this.clone().disputes(from));
+        let _stop = AbortOnDrop(disputes);
         let mut begun: BTreeSet<(Epoch, Step)> = BTreeSet::new();
         while let Some(now) = clock.next().await {
             for (epoch, step) in this.due(&now) {
@@ -157,6 +174,45 @@ impl Daemon {
         }
     }
 }
+
+impl Daemon {
+    /// Answers accusations until the stream ends. Starts far enough back to see those that are still open.
+    async fn disputes(self: Arc<Self>, from: Height) {
+        let mut events = self.device.client().events(from);
+        while let Some(Ok(at)) = events.next().await {
+            if let Event::DisputeOpened { dispute, device } = at.event
+                && device == self.device.id()
+            {
+                let me = self.clone();
+                tokio::spawn(async move { me.defend(dispute).await });
+            }
+        }
+    }
+
+    /// Tries until the dispute is closed one way or the other.
+    async fn defend(&self, dispute: Hash) {
+        for _ in 0..DEFENCES {
+            let open = self.device.client().get::<Disputes>(&dispute).await;
+            let claim = match open {
+                Ok(Some(row)) => row.claim,
+                Ok(None) => return,
+                Err(_) => continue,
+            };
+            let answered = match self.worker.defend(&claim).await {
+                Some(answer) => posted(self.device.defend(dispute, answer).await),
+                None => Err("the accused data cannot be served".to_owned()),
+            };
+            match answered {
+                Ok(_) => return,
+                Err(cause) => tracing::warn!(%dispute, %cause, "operator.dispute"),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// Tries of a defence.
+const DEFENCES: u32 = 60;
 
 /// A posting that is there already (after a restart) is as good as a new one.
 fn posted(result: Result<cairn_client::Included, ClientError>) -> Result<bool, String> {

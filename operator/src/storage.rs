@@ -8,10 +8,12 @@ use cairn_ledger::tables::{Devices, Leases, Postings};
 use cairn_sector::{DeviceEntry, LeaseEntry, Rules, Seed};
 use cairn_storage_node::repair::Job;
 use cairn_storage_node::{ChainView, Duties, RepairAgent, Store};
-use cairn_storage_rules::Storage;
 use cairn_storage_rules::prove::OperatorTree;
-use cairn_storage_rules::types::{AnswerBody, Commitment, Params};
-use cairn_types::{DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, encode};
+use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Params};
+use cairn_storage_rules::{LIMITS, Storage};
+use cairn_types::{
+    DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, decode_bounded, encode,
+};
 use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,6 +152,13 @@ impl Worker for StorageWorker {
             self.clean.store(false, Ordering::Relaxed);
         }
         Ok(items)
+    }
+
+    async fn defend(&self, claim: &[u8]) -> Option<Vec<u8>> {
+        let claim: Claim = decode_bounded(claim, LIMITS.claim).ok()?;
+        let duties = self.duties.clone();
+        let defence = tokio::task::spawn_blocking(move || duties.defence(&claim)).await.ok()??;
+        Some(encode(&defence))
     }
 
     async fn settled(&self, epoch: Epoch) {

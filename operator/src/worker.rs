@@ -36,6 +36,8 @@ pub trait Worker: Send + Sync {
     async fn answers(&self, epoch: Epoch, seed: Seed) -> Result<Option<Hash>, WorkerError>;
     /// Items of evidence for the epoch that ended. Empty: no bundle.
     async fn bundle(&self, epoch: Epoch) -> Result<Vec<Vec<u8>>, WorkerError>;
+    /// The answer to an accusation on chain. `None`: there is none, and silence will cost bond.
+    async fn defend(&self, claim: &[u8]) -> Option<Vec<u8>>;
     /// The epoch is settled: evidence for it may go.
     async fn settled(&self, epoch: Epoch);
     /// Work in the background of an epoch (repairs); called at least once an epoch.

@@ -111,3 +111,17 @@ def test_cheats_earn_nothing_and_a_forged_proof_costs_the_bond(tmp_path):
             assert len(s3.get_object(Bucket="cheat", Key=str(n))["Body"].read()) == 1 << 20
     finally:
         devnet.stop()
+
+
+def test_an_honest_operator_answers_an_accusation_and_a_dead_one_loses_bond(tmp_path):
+    devnet = Devnet(tmp_path)
+    try:
+        s3 = s3_client(devnet.ready)
+        s3.create_bucket(Bucket="dispute")
+        s3.put_object(Bucket="dispute", Key="x", Body=os.urandom(3 << 20))
+        time.sleep(2)
+        assert cairn(devnet, "devnet", "ctl", "dispute", "op-2")["upheld"] is False
+        cairn(devnet, "devnet", "ctl", "crash", "op-3")
+        assert cairn(devnet, "devnet", "ctl", "dispute", "op-3")["upheld"] is True
+    finally:
+        devnet.stop()

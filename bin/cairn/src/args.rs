@@ -130,6 +130,11 @@ pub enum Ctl {
         /// Name of the cheat; without it the names are listed.
         which: Option<String>,
     },
+    /// Accuse an operator of not serving a chunk that it signed for: it answers on chain, or loses part of its bond.
+    Dispute {
+        /// Operator.
+        operator: String,
+    },
     /// Skip epochs.
     Warp {
         /// How many.

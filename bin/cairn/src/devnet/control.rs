@@ -5,8 +5,11 @@ use async_trait::async_trait;
 use cairn_api::{DevnetCommand, DevnetControl};
 use cairn_client::Account;
 use cairn_crypto::phrase::Phrase;
+use cairn_ledger::events::Event;
 use cairn_ledger::tx::Action;
+use cairn_storage_rules::types::Claim;
 use cairn_types::Refusal;
+use futures::StreamExt;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock, Weak};
@@ -99,6 +102,7 @@ impl Devnet {
             "facts" => self.facts().await.map_err(|e| failed(format!("{e:#}"))),
             "doctor" => self.doctor(body["operator"].as_str()).await,
             "exit" => self.exit(text(body, "operator")).await,
+            "dispute" => self.dispute(text(body, "operator")).await,
             "export" => self.export(text(body, "file")).await,
             "lose-gateway" => self.lose_gateway().await,
             "recover" => self.recover(text(body, "phrase"), epoch).await,
@@ -130,6 +134,48 @@ impl Devnet {
         let included =
             account.run(Action::Exit { device: o.device }).await.and_then(|i| i.done()).map_err(failed)?;
         Ok(json!({"height": included.height.0}))
+    }
+
+    /// The customer accuses an operator, on the ground of what it last signed, and waits for the ruling.
+    async fn dispute(&self, name: &str) -> Result<Value, Refusal> {
+        let device = {
+            let operators = self.operators.lock().await;
+            operators.iter().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?.device
+        };
+        let gateway = self.gateway.lock().await.as_ref().map(|f| f.gateway.clone());
+        let signed = match gateway {
+            Some(g) => g.volume().signed_by(&device).await,
+            None => None,
+        };
+        let revision = signed.ok_or_else(|| {
+            Refusal::with(
+                "devnet.dispute",
+                format!("{name} signed for nothing"),
+                "store something and wait for its revision",
+            )
+        })?;
+        let lease = Some(revision.revision.lease);
+        let claim = cairn_types::encode(&Claim { revision, position: 0 });
+        let account = Account::new(self.client.clone(), self.keys.secret("customer"));
+        let opened = account
+            .run(Action::Dispute { device, lease, claim })
+            .await
+            .and_then(|i| i.done())
+            .map_err(failed)?;
+        let mut events = self.client.events(opened.height);
+        while let Some(Ok(at)) = events.next().await {
+            if let Event::DisputeRuled { device: ruled, upheld, .. } = at.event
+                && ruled == device
+            {
+                let text = if upheld {
+                    "upheld: part of the bond is locked"
+                } else {
+                    "dismissed: the chunk was served"
+                };
+                return Ok(json!({"upheld": upheld, "text": text}));
+            }
+        }
+        Err(failed("the event stream ended"))
     }
 
     async fn export(&self, file: &str) -> Result<Value, Refusal> {

@@ -338,6 +338,7 @@ pub async fn ctl(client: &Client, out: Out, ctl: Ctl) -> Result<()> {
         Ctl::Crash { operator } => ("crash", json!({"operator": operator})),
         Ctl::Restart { operator } => ("restart", json!({"operator": operator})),
         Ctl::Cheat { operator, which } => ("cheat", json!({"operator": operator, "which": which})),
+        Ctl::Dispute { operator } => ("dispute", json!({"operator": operator})),
         Ctl::Warp { epochs } => ("warp", json!({"epochs": epochs})),
     };
     let answer = client.devnet(command, &body).await?;

@@ -7,6 +7,7 @@ use crate::record::SlotRoot;
 use cairn_storage_codec::wire::{Held, MAX_IDS, SlotList};
 use cairn_storage_codec::{SegmentId, SegmentMeta};
 use cairn_storage_rules::types::{CoSigned, Fragment, Revision};
+use cairn_types::DeviceId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,6 +52,22 @@ impl Volume {
             }
         }
         Ok(out)
+    }
+
+    /// What a device last signed to hold for us: the ground of an accusation.
+    pub async fn signed_by(&self, device: &DeviceId) -> Option<CoSigned> {
+        for lease in self.leases() {
+            for seat in lease.seats().iter().filter(|s| s.device == *device) {
+                let key = (seat.pen.lease, seat.slot, seat.generation);
+                let gate = lock(&self.slots).get(&key).cloned();
+                let Some(gate) = gate else { continue };
+                let known = gate.lock().await.as_ref().and_then(|state| state.standing.clone());
+                if known.as_ref().is_some_and(|s| s.revision.tree.total > 0) {
+                    return known;
+                }
+            }
+        }
+        None
     }
 
     /// Deletes what is staged and not needed.
