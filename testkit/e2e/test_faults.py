@@ -125,3 +125,19 @@ def test_an_honest_operator_answers_an_accusation_and_a_dead_one_loses_bond(tmp_
         assert cairn(devnet, "devnet", "ctl", "dispute", "op-3")["upheld"] is True
     finally:
         devnet.stop()
+
+
+def test_skipped_time_costs_honest_operators_nothing(tmp_path):
+    devnet = Devnet(tmp_path)
+    try:
+        s3 = s3_client(devnet.ready)
+        s3.create_bucket(Bucket="warp")
+        s3.put_object(Bucket="warp", Key="x", Body=os.urandom(1 << 20))
+        before = cairn(devnet, "status")["epoch"]
+        assert cairn(devnet, "devnet", "ctl", "warp", "8")["epoch"] >= before + 8
+        until("settlements go on", 30, lambda: [e for e in settled_epochs(devnet) if e >= before + 7])
+        for i in range(1, 17):
+            (findings,) = cairn(devnet, "doctor", f"op-{i}").values()
+            assert not any(f["code"] == "doctor.locked" for f in findings), (i, findings)
+    finally:
+        devnet.stop()

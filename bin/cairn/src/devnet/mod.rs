@@ -147,7 +147,7 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
     let network = node.status().network;
     let clock = Clock::start(
         client.clone(),
-        (interval(epoch) / 2).clamp(Duration::from_millis(20), Duration::from_millis(250)),
+        (interval(epoch) / 2).clamp(Duration::from_millis(20), Duration::from_millis(40)),
     );
     let net = Arc::new(Local::new());
     let shared = Shared {
