@@ -118,12 +118,13 @@ async fn devnet_commands_reach_the_control_and_only_there() {
     assert_eq!(done, json!({"done": true}));
     net.client.devnet("cheat", &json!({"operator": "op-1", "which": "drop"})).await.unwrap();
     assert_eq!(net.client.devnet("warp", &json!({"epochs": 2})).await.unwrap_err().code, "devnet.warp");
-    assert_eq!(net.client.devnet("dance", &json!({})).await.unwrap_err().code, "devnet.command");
+    net.client.devnet("dance", &json!({"with": "op-1"})).await.unwrap();
     assert_eq!(net.client.devnet("crash", &json!({"operator": 3})).await.unwrap_err().code, "api.argument");
     let expected = vec![
         DevnetCommand::Crash { operator: "op-3".into() },
         DevnetCommand::Cheat { operator: "op-1".into(), which: Some("drop".into()) },
         DevnetCommand::Warp { epochs: 2 },
+        DevnetCommand::Other { name: "dance".into(), body: json!({"with": "op-1"}) },
     ];
     assert_eq!(*control.0.lock().unwrap(), expected);
     net.stop().await;

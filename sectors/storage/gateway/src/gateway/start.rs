@@ -57,14 +57,11 @@ pub struct Started {
 /// Replicas that must have an entry on disk before it counts: all but two of a large set, so that a dead operator
 /// does not stop writes. A writer that takes over reads the others as well and one more, and so sees every entry.
 const fn quorum(replicas: u16) -> u16 {
-    let spare = if replicas >= 10 {
-        2
-    } else if replicas >= 5 {
-        1
-    } else {
-        0
-    };
-    replicas - spare
+    match replicas {
+        0..3 => replicas,
+        3..10 => replicas - 1,
+        10.. => replicas - 2,
+    }
 }
 
 impl Gateway {
@@ -134,7 +131,14 @@ impl Gateway {
             gateway.grow().await?;
         }
         // The first entry under the new fence: from here on no older writer's entry can count.
-        gateway.establish().await?;
+        match gateway.establish().await {
+            // Too few replicas for writing are often enough for reading: what was acknowledged can be had back. The
+            // entry stays at the head of the log, and writes go on once it counts.
+            Err(GatewayError::Unconfirmed) => {
+                tracing::warn!("storage.gateway.read_only: too few replicas of the index")
+            }
+            done => done?,
+        }
         {
             let index = gateway.index();
             recovery.buckets = index.buckets().count();

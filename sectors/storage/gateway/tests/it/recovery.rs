@@ -62,17 +62,27 @@ async fn nothing_is_not_recovered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_counted_survives_the_loss_of_every_replica_but_one() {
+async fn what_was_acknowledged_survives_n_minus_k_operators_and_the_gateway() {
     let (world, g) = started(16).await;
-    put(&g, "k", b"counted").await.unwrap();
+    put(&g, "inline", b"counted").await.unwrap();
+    put(&g, "segment", &bytes(200_000, 3)).await.unwrap();
     drop(g);
-    // Nine replicas at operators 0..9.
+    // k = 4 of n = 12 at operators 0..12, eleven replicas of the log at 0..11, nine of which confirmed.
     (0..8).for_each(|i| world.set_down(i, true));
-    let few = world.start(&ROOT, config()).await;
-    assert!(matches!(few.err(), Some(GatewayError::TooFewReplicas { have: 1, need: 5 })));
-    (0..4).for_each(|i| world.set_down(i, false));
+    let mut short = config();
+    short.commit = std::time::Duration::from_millis(300);
+    let g = world.start(&ROOT, short).await.unwrap().gateway;
+    assert_eq!(get(&g, "inline").await.unwrap(), b"counted");
+    assert!(get(&g, "segment").await.unwrap() == bytes(200_000, 3));
+    assert_eq!(put(&g, "new", b"x").await, Err(GatewayError::Unconfirmed), "three replicas cannot confirm");
+    drop(g);
+    world.set_down(8, true);
+    let few = world.start(&ROOT, short).await;
+    assert!(matches!(few.err(), Some(GatewayError::TooFewReplicas { have: 2, need: 3 })));
+    (0..9).for_each(|i| world.set_down(i, false));
     let g = world.start(&ROOT, config()).await.unwrap().gateway;
-    assert_eq!(get(&g, "k").await.unwrap(), b"counted");
+    put(&g, "new", b"x").await.unwrap();
+    assert_eq!(get(&g, "inline").await.unwrap(), b"counted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,9 +103,10 @@ async fn a_replica_that_was_away_is_brought_up_to_date() {
     let mut config = config();
     config.accept_replicas = Some(1);
     config.commit = std::time::Duration::from_millis(300);
-    let blocked = world.start(&ROOT, config).await;
+    let g = world.start(&ROOT, config).await.unwrap().gateway;
     // Reading suffices with one, writing needs two of three.
-    assert_eq!(blocked.err(), Some(GatewayError::Unconfirmed));
+    assert_eq!(put(&g, "e", b"5").await, Err(GatewayError::Unconfirmed));
+    drop(g);
     world.set_down(1, false);
     let g = world.start(&ROOT, config).await.unwrap().gateway;
     for (key, value) in [("a", b"1"), ("b", b"2"), ("c", b"3"), ("d", b"4")] {
