@@ -82,6 +82,8 @@ pub struct Volume {
     limits: VolumeLimits,
     leases: RwLock<BTreeMap<LeaseId, Arc<Lease>>>,
     budget: Arc<Semaphore>,
+    /// Chunks on each slot of a lease that segments being filled will take.
+    claims: Arc<Mutex<BTreeMap<LeaseId, u64>>>,
     /// Uploaded, not yet in the index.
     pending: Mutex<BTreeMap<SegmentId, Stored>>,
     /// Not needed any more, to be deleted where they are staged.
@@ -123,6 +125,7 @@ impl Volume {
             limits,
             leases: RwLock::default(),
             budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            claims: Arc::default(),
             pending: Mutex::default(),
             garbage: Mutex::default(),
             doubtful: Mutex::default(),

@@ -10,8 +10,9 @@ use cairn_storage_codec::segment::{MAX_PLAIN, Sealer};
 use cairn_storage_codec::stream::RECORD_PLAIN;
 use cairn_storage_codec::{Profile, SegmentId, SegmentMeta, erasure, stream};
 use cairn_storage_rules::types::Fragment;
-use cairn_types::Hash;
-use std::sync::Arc;
+use cairn_types::{Hash, LeaseId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ pub struct Writer {
     id: SegmentId,
     len: u64,
     room: u64,
+    claim: Claim,
 }
 
 /// A sealed segment, to be uploaded.
@@ -40,6 +42,7 @@ pub struct Ready {
     fragments: Vec<Bytes>,
     seats: Arc<Vec<Seat>>,
     permit: OwnedSemaphorePermit,
+    claim: Claim,
 }
 
 impl Writer {
@@ -85,7 +88,24 @@ impl Writer {
             fragments: self.fragments.into_iter().map(Bytes::from).collect(),
             seats: self.seats,
             permit: self.permit,
+            claim: self.claim,
         })
+    }
+}
+
+/// Room on each slot of a lease for a segment that is being filled; from its upload on the segment itself counts.
+pub(super) struct Claim {
+    claims: Arc<Mutex<BTreeMap<LeaseId, u64>>>,
+    lease: LeaseId,
+    chunks: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claims = lock(&self.claims);
+        if let Some(claimed) = claims.get_mut(&self.lease) {
+            *claimed = claimed.saturating_sub(self.chunks);
+        }
     }
 }
 
@@ -118,7 +138,7 @@ impl Volume {
     /// # Errors
     /// No lease has room.
     pub async fn writer(&self, expected: u64) -> Result<Writer, GatewayError> {
-        let lease = self.lease_with_room()?;
+        let (lease, claim) = self.lease_with_room()?;
         let (profile, seats) = (lease.profile(), lease.seats());
         let room = expected.min(segment_plain(profile));
         let fragment = erasure::fragment_len(profile, stream::cipher_len(room).unwrap_or(room));
@@ -131,16 +151,23 @@ impl Volume {
         let sealer = Sealer::new(&self.keys, profile, id, lease.id(), &Lease::devices(&seats))?;
         let capacity = usize::try_from(fragment).unwrap_or(0);
         let fragments = (0..profile.n()).map(|_| Vec::with_capacity(capacity)).collect();
-        Ok(Writer { sealer, fragments, seats, permit, id, len: 0, room })
+        Ok(Writer { sealer, fragments, seats, permit, id, len: 0, room, claim })
     }
 
-    /// A lease with room for another segment.
-    fn lease_with_room(&self) -> Result<Arc<Lease>, GatewayError> {
-        let fits = |lease: &Arc<Lease>| {
-            let segment = segment_plain(lease.profile()).div_ceil(u64::from(lease.profile().k()) << 10);
-            self.used_chunks(&lease.id()).saturating_add(segment) <= lease.chunks_per_slot()
-        };
-        self.leases().into_iter().rev().find(fits).ok_or(GatewayError::Full)
+    /// A lease with room for another segment, beside those that are being filled, and the claim to that room.
+    fn lease_with_room(&self) -> Result<(Arc<Lease>, Claim), GatewayError> {
+        let mut claims = lock(&self.claims);
+        for lease in self.leases().into_iter().rev() {
+            let chunks = segment_plain(lease.profile()).div_ceil(u64::from(lease.profile().k()) << 10);
+            let claimed = claims.get(&lease.id()).copied().unwrap_or(0);
+            let used = self.used_chunks(&lease.id()).saturating_add(claimed);
+            if used.saturating_add(chunks) <= lease.chunks_per_slot() {
+                claims.insert(lease.id(), claimed.saturating_add(chunks));
+                let claim = Claim { claims: Arc::clone(&self.claims), lease: lease.id(), chunks };
+                return Ok((lease, claim));
+            }
+        }
+        Err(GatewayError::Full)
     }
 
     /// Stores a sealed segment at all its slots; pending until committed or abandoned.
@@ -148,11 +175,12 @@ impl Volume {
     /// # Errors
     /// Too few slots stored it, or a newer gateway took over.
     pub async fn upload(self: &Arc<Self>, ready: Ready) -> Result<Stored, GatewayError> {
-        let Ready { meta, roots, fragments, seats, permit } = ready;
+        let Ready { meta, roots, fragments, seats, permit, claim } = ready;
         let profile = meta.profile();
         let need = profile.k() + (profile.n() - profile.k()).div_ceil(2);
         let none = vec![None; usize::from(profile.n())];
         let mut guard = Pending::new(Arc::clone(self), Stored { meta: meta.clone(), roots: none });
+        drop(claim);
         let mut tasks = JoinSet::new();
         for ((seat, root), bytes) in seats.iter().zip(&roots).zip(fragments) {
             let (volume, seat, id) = (Arc::clone(self), seat.clone(), *meta.id());

@@ -178,3 +178,15 @@ proptest! {
 fn all() -> cairn_storage_gateway::index::ListQuery {
     cairn_storage_gateway::index::ListQuery { max: 1000, ..Default::default() }
 }
+
+/// Several segments of one object are filled at once; none may land in a lease without room for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_larger_than_a_lease_opens_another() {
+    let (_world, g) = started(16).await;
+    let leases = g.volume().leases().len();
+    let room = usize::try_from(g.volume().leases()[0].chunks_per_slot() << 10).unwrap() * 4;
+    let body = bytes(room + room / 2, 9);
+    put(&g, "large", &body).await.unwrap();
+    assert!(g.volume().leases().len() > leases);
+    assert!(get(&g, "large").await.unwrap() == body);
+}
