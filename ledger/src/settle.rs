@@ -128,6 +128,10 @@ pub mod keys {
     pub fn earned(operator: &AccountId) -> Vec<u8> {
         [b"e".as_slice(), operator.as_ref()].concat()
     }
+    /// First epoch of a row of epochs in which the escrow of a lease did not cover what was due.
+    pub fn unpaid(lease: &LeaseId) -> Vec<u8> {
+        [b"u".as_slice(), lease.as_ref()].concat()
+    }
     /// A sale that was attributed.
     pub fn sale(sale: &Hash) -> Vec<u8> {
         [b"s".as_slice(), sale.as_ref()].concat()
@@ -160,6 +164,8 @@ struct Work<'a> {
     lines: Vec<Line>,
     due: BTreeMap<Vec<u8>, DueTally>,
     lease_charges: BTreeMap<LeaseId, Credits>,
+    /// Leases with rows: since when the escrow has not covered what is due, if it does not.
+    unpaid: BTreeMap<LeaseId, Option<Epoch>>,
     operator_credits: BTreeMap<AccountId, u128>,
     operator_pool: BTreeMap<AccountId, Amount>,
     sales: BTreeMap<Hash, Credits>,
@@ -176,6 +182,7 @@ impl<'a> Work<'a> {
             lines: Vec::new(),
             due: BTreeMap::new(),
             lease_charges: BTreeMap::new(),
+            unpaid: BTreeMap::new(),
             operator_credits: BTreeMap::new(),
             operator_pool: BTreeMap::new(),
             sales: BTreeMap::new(),
@@ -270,6 +277,26 @@ impl<'a> Work<'a> {
                 self.book(index, &lease, due, pay);
             }
             self.lease_charges.insert(id, before.saturating_add(taken));
+            self.watch(&lease, total > u128::from(left.0));
+        }
+    }
+
+    /// Keeps since when a lease has been short; one that has been for `unpaid_epochs` lapses.
+    fn watch(&mut self, lease: &LeaseEntry, short: bool) {
+        let known = self.x.tally.get(&keys::unpaid(&lease.id)).and_then(|v| decode::<Epoch>(&v).ok());
+        let since = short.then(|| known.unwrap_or(self.x.epoch));
+        let patience = self.x.terms.chain.unpaid_epochs;
+        if since.is_some_and(|e| self.x.epoch >= e.plus(patience)) {
+            self.outcomes.push(Outcome::Lapse { lease: lease.id, deposited: lease.deposited });
+        }
+        self.unpaid.insert(lease.id, since);
+    }
+
+    /// Leases of which no epoch can be charged any more, and that nobody asked to refund.
+    fn wind_up(&mut self) {
+        for lease in self.x.registry.leases().filter(|l| l.closing.is_some_and(|e| e < self.x.epoch)) {
+            let charged = charged_before(self.x, &lease.id);
+            self.outcomes.push(Outcome::WindUp { lease: lease.id, charged });
         }
     }
 
@@ -343,6 +370,7 @@ impl<'a> Work<'a> {
         for ((of, to), amount) in std::mem::take(&mut self.pays) {
             self.outcomes.push(Outcome::Pay { of, to, amount });
         }
+        self.wind_up();
         self.outcomes.sort();
         self.outcomes.dedup();
         let x = self.x;
@@ -441,6 +469,9 @@ impl<'a> Work<'a> {
         for (key, due) in &self.due {
             out.insert(key.clone(), Some(encode(due)));
         }
+        for (lease, since) in &self.unpaid {
+            out.insert(keys::unpaid(lease), since.map(|e| encode(&e)));
+        }
         for id in self.sales.keys() {
             out.insert(keys::sale(id), Some(vec![1]));
         }
@@ -449,7 +480,7 @@ impl<'a> Work<'a> {
             let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(LeaseId);
             id.is_some_and(|id| !live.contains(&id))
         };
-        for prefix in [b"c", b"d"] {
+        for prefix in [b"c", b"d", b"u"] {
             for (k, _) in self.x.tally.scan(prefix).filter(|(k, _)| gone(k)) {
                 out.insert(k, None);
             }

@@ -14,8 +14,8 @@ use crate::market;
 use crate::registry::{save_lease, save_sale, unknown_sector};
 use crate::state::{Run, State};
 use crate::tables::{
-    ChainParams, Claims, Devices, DueEntry, LockCause, LockRow, Locks, Operators, Phase, RepairLocks, Sales,
-    SectorEpochRow, SectorEpochs, SectorTable,
+    ChainParams, Claims, Devices, DueEntry, LeaseRow, LockCause, LockRow, Locks, Operators, Phase,
+    RepairLocks, Sales, SectorEpochRow, SectorEpochs, SectorTable,
 };
 use crate::tx::{ClaimProof, seal_vote};
 
@@ -128,6 +128,20 @@ pub enum Outcome {
     SaleDone {
         /// Sale.
         sale: Hash,
+    },
+    /// The escrow has not covered what is due for `unpaid_epochs`: the lease ends, unless more was put in since.
+    Lapse {
+        /// Lease.
+        lease: LeaseId,
+        /// Credits ever put in, as the lock saw them.
+        deposited: Credits,
+    },
+    /// The lease's last epoch is settled and nobody asked for the refund: it is made.
+    WindUp {
+        /// Lease.
+        lease: LeaseId,
+        /// Credits charged in all.
+        charged: Credits,
     },
 }
 
@@ -352,6 +366,8 @@ fn apply_outcome(
             market::reassign(s, sectors, *lease, *slot)
         }
         Outcome::Done { lease } => finish_lease(s, lease),
+        Outcome::Lapse { lease, deposited } => lapse(s, lease, *deposited),
+        Outcome::WindUp { lease, charged } => wind_up(s, epoch, lease, *charged),
         Outcome::Pay { of, to, amount } => pay_from_bond(s, of, to, *amount),
         Outcome::SaleDone { sale } => match s.get::<Sales>(&(sector, *sale))? {
             Some(row) => save_sale(s, sector, &row, false),
@@ -384,6 +400,24 @@ fn finish_lease(s: &mut State<'_>, lease: &LeaseId) -> Run<()> {
         slot.device = DeviceId::default();
     }
     save_lease(s, Some(&before), Some(&row))
+}
+
+/// Ends a lease that stayed unpaid. Whoever funds it between the lock and now keeps it.
+fn lapse(s: &mut State<'_>, lease: &LeaseId, deposited: Credits) -> Run<()> {
+    let Some(row) = s.get::<crate::tables::Leases>(lease)? else { return Ok(()) };
+    if row.refunded.is_some() || row.entry.deposited > deposited {
+        return Ok(());
+    }
+    finish_lease(s, lease)?;
+    s.emit(Event::LeaseLapsed { lease: *lease });
+    Ok(())
+}
+
+/// Refunds a lease whose last epoch lies before the settled one, so that forgotten leases do not stay for ever.
+fn wind_up(s: &mut State<'_>, epoch: Epoch, lease: &LeaseId, charged: Credits) -> Run<()> {
+    let Some(row) = s.get::<crate::tables::Leases>(lease)? else { return Ok(()) };
+    let over = row.refunded.is_none() && row.entry.closing.is_some_and(|e| e < epoch);
+    if over { give_back(s, &row, charged).map(|_| ()) } else { Ok(()) }
 }
 
 /// Locks part of a bond until the window has passed. Locks of one device, epoch, cause and finder are one.
@@ -547,13 +581,19 @@ pub fn refund(
     let x = final_settlement(s, epoch, before.entry.sector)?;
     rows::verify(&x.charges.0, x.charges.1, index, &charge_leaf(&id, charged), proof)
         .map_err(|_| refuse("refund.proof", "the proof does not lead to the settlement's root"))?;
+    give_back(s, &before, charged)
+}
+
+/// Pays back what a lease that is over did not use, and takes it out of the registry.
+fn give_back(s: &mut State<'_>, before: &LeaseRow, charged: Credits) -> Run<Credits> {
+    let id = before.entry.id;
     let credits = before.entry.deposited.saturating_sub(charged);
-    market::release_slots(s, &before)?;
+    market::release_slots(s, before)?;
     let mut row = before.clone();
     row.refunded = Some(credits);
-    pay_credits(s, CreditPot::Escrow, CreditPot::Account(who), credits)?;
+    pay_credits(s, CreditPot::Escrow, CreditPot::Account(before.entry.customer), credits)?;
     // The lock no longer shows the lease: it leaves the registry.
-    save_lease(s, Some(&before), None)?;
+    save_lease(s, Some(before), None)?;
     s.put::<crate::tables::Leases>(&id, &row);
     s.emit(Event::LeaseRefunded { lease: id, credits });
     Ok(credits)

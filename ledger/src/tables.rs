@@ -77,6 +77,8 @@ pub struct ChainParams {
     pub window_epochs: u64,
     /// Epochs of notice before a device leaves.
     pub exit_epochs: u64,
+    /// Epochs that a lease may stay unpaid before it ends.
+    pub unpaid_epochs: u64,
     /// Blocks to answer a dispute.
     pub dispute_blocks: u64,
     /// Pebbles burned for each account transaction.
@@ -108,6 +110,7 @@ impl Default for ChainParams {
             vote_blocks: 1800,
             window_epochs: 24,
             exit_epochs: 24,
+            unpaid_epochs: 72,
             dispute_blocks: 1200,
             base_fee: Amount(10_000),
             byte_fee: Amount(100),
@@ -472,6 +475,7 @@ impl ChainParams {
             && self.vote_blocks < self.epoch_blocks
             && self.window_epochs >= 1
             && self.exit_epochs >= 1
+            && self.unpaid_epochs >= 1
             && (20_000..=500_000).contains(&self.burn_ppm)
             && shares <= PPM / 2
             && (1..=4096).contains(&self.scan_limit)

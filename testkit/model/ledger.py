@@ -49,7 +49,7 @@ class Ledger:
         self.leases, self.locks, self.repair_lock, self.disputes, self.sales = {}, {}, {}, {}, {}
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
         self.due, self.backlog = {}, None
-        self.memory, self.tally = {}, {"due": {}, "charged": {}, "earned": {}, "sales": set()}
+        self.memory, self.tally = {}, {"due": {}, "charged": {}, "earned": {}, "unpaid": {}, "sales": set()}
 
     # ---- 2. pots
     def account(self, a):
@@ -579,10 +579,17 @@ class Ledger:
             elif nxt:
                 cost = ppm(self.pebbles(charge(self.bond_rate, snap["leases"][duty[0]]["reserve"])), nxt[1])
                 outcomes.add((1, duty[0], duty[1], payee, cost))
+        for lease, snapped in snap["leases"].items():
+            if snapped["closing"] is not None and snapped["closing"] < epoch:
+                outcomes.add((7, lease, tally["charged"].get(lease, 0)))
         charged = 0
         for lease, parts in dues.items():
             before = tally["charged"].get(lease, 0)
             left, total = sub(snap["leases"][lease]["deposited"], before), sum(d for _, _, d in parts)
+            if total <= left:
+                tally["unpaid"].pop(lease, None)
+            elif epoch >= tally["unpaid"].setdefault(lease, epoch) + self.p["unpaid_epochs"]:
+                outcomes.add((6, lease, snap["leases"][lease]["deposited"]))
             for op, t, d in parts:
                 paid = d if total <= left else d * left // total
                 t["charged"] += paid
@@ -613,6 +620,7 @@ class Ledger:
         charges = {lease: tally["charged"].get(lease, 0) for lease in snap["leases"]}
         tally["charged"] = dict(charges)
         tally["due"] = {k: v for k, v in tally["due"].items() if k[0] in snap["leases"]}
+        tally["unpaid"] = {k: v for k, v in tally["unpaid"].items() if k in snap["leases"]}
         tally["sales"] &= set(snap["sales"])
         self.pending = {
             "charged": charged, "sales": sales, "earned": sum(gains.values()), "pool_paid": sum(operator_pool.values()),
@@ -639,14 +647,30 @@ class Ledger:
                 self.punish(device, 100_000)
                 self.reassign(lease, slot)
         elif kind == 3:
+            self.finish(self.leases[x[0]])
+        elif kind == 6:
             row = self.leases[x[0]]
-            if row["refunded"] is None:
-                self.release_slots(row)
-                for s in row["slots"]:
-                    s["device"] = None
-                row["closing"] = self.epoch if row["closing"] is None else min(row["closing"], self.epoch)
+            if row["deposited"] == x[1]:
+                self.finish(row)
+        elif kind == 7:
+            row = self.leases[x[0]]
+            if row["refunded"] is None and row["closing"] is not None and row["closing"] < epoch:
+                self.give_back(row, x[1])
         elif kind == 5:
             self.sales.pop(x[0], None)
+
+    def finish(self, row):
+        if row["refunded"] is None:
+            self.release_slots(row)
+            for s in row["slots"]:
+                s["device"] = None
+            row["closing"] = self.epoch if row["closing"] is None else min(row["closing"], self.epoch)
+
+    def give_back(self, row, charged):
+        credits = sub(row["deposited"], charged)
+        self.release_slots(row)
+        row["refunded"] = credits
+        self.pay_credits("escrow", ("account", row["customer"]), credits)
 
     def release_slots(self, row):
         for s in row["slots"]:
@@ -691,10 +715,7 @@ class Ledger:
         leaves = self.final(epoch)["charges"]
         if index >= len(leaves) or leaves[index] != [lease, charged]:
             refuse("refund.proof")
-        credits = sub(row["deposited"], charged)
-        self.release_slots(row)
-        row["refunded"] = credits
-        self.pay_credits("escrow", ("account", who), credits)
+        self.give_back(row, charged)
 
     # ---- 9. locks
     def lock(self, device, epoch, amount, code, finder):

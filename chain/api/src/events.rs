@@ -147,6 +147,7 @@ describe! {
     SaleMade { sector, sale, credits }
     DisputeOpened { dispute, device }
     DisputeRuled { dispute, device, upheld }
+    LeaseLapsed { lease }
 }
 
 /// Where to begin.

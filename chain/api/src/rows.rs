@@ -37,6 +37,8 @@ pub(crate) struct ParamsView {
     /// Epochs of notice before a device leaves.
     exit_epochs: u64,
     /// Blocks to answer a dispute.
+    /// Epochs that a lease may stay unpaid before it ends.
+    unpaid_epochs: u64,
     dispute_blocks: u64,
     /// Burned for each account transaction.
     base_fee_pebbles: String,
@@ -63,6 +65,7 @@ impl ParamsView {
             vote_blocks: p.vote_blocks,
             window_epochs: p.window_epochs,
             exit_epochs: p.exit_epochs,
+            unpaid_epochs: p.unpaid_epochs,
             dispute_blocks: p.dispute_blocks,
             base_fee_pebbles: p.base_fee.0.to_string(),
             byte_fee_pebbles: p.byte_fee.0.to_string(),

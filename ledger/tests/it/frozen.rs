@@ -16,7 +16,7 @@ fn digest(bytes: &[u8]) -> String {
 fn account_transaction() {
     let net = Net::new(2);
     let tx = net.tx_at(0, 3, Action::Transfer { to: account(1), amount: Amount(5) });
-    assert_eq!(digest(&encode(&tx)), "ea05c82654dcc185808a76a2da9d5fe461f028fb6a879b46e25e598e9b225f5e");
+    assert_eq!(digest(&encode(&tx)), "e9fe5507fd53ee35f77cba5370018da869acba0a0b25496c76ca26071b30d2f5");
 }
 
 #[test]
@@ -24,11 +24,11 @@ fn genesis_and_network_id() {
     let net = Net::new(2);
     assert_eq!(
         digest(&encode(&net.genesis)),
-        "fbf821ae4d3bb5099714d82fd16af22cbbafb6538ed13c9d0a38a720e861dabd"
+        "4c8d7a6e92658485e3d9a769bcce59f3eaf97b578a0bd3dd34f646d6824d0fd0"
     );
     assert_eq!(
         net.genesis.network().to_string(),
-        "f3bb6097239026bf115fff67e795a0ad96891eebefd1d16060b87e48492c7f14"
+        "9dcc43f5f1235239fc0c18a08150f04d9b1a54d1a15a8400c69e151a8d00ef7a"
     );
 }
 

@@ -193,6 +193,8 @@ fn outcome_json(o: &Outcome) -> String {
         Outcome::Done { lease } => format!(r#"[3,"{lease}"]"#),
         Outcome::Pay { of, to, amount } => format!(r#"[4,"{of}","{to}",{}]"#, amount.0),
         Outcome::SaleDone { sale } => format!(r#"[5,"{sale}"]"#),
+        Outcome::Lapse { lease, deposited } => format!(r#"[6,"{lease}",{}]"#, deposited.0),
+        Outcome::WindUp { lease, charged } => format!(r#"[7,"{lease}",{}]"#, charged.0),
     }
 }
 
@@ -334,6 +336,7 @@ fn genesis_line(net: &Net) -> String {
         ("vote_blocks", p.vote_blocks),
         ("window_epochs", p.window_epochs),
         ("exit_epochs", p.exit_epochs),
+        ("unpaid_epochs", p.unpaid_epochs),
         ("dispute_blocks", p.dispute_blocks),
         ("burn_ppm", p.burn_ppm),
         ("stakers_ppm", p.stakers_ppm),

@@ -42,6 +42,7 @@ pub fn params() -> ChainParams {
         vote_blocks: 8,
         window_epochs: 2,
         exit_epochs: 2,
+        unpaid_epochs: 6,
         dispute_blocks: 6,
         ..ChainParams::default()
     }

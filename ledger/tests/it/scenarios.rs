@@ -68,27 +68,26 @@ fn a_lease_is_charged_paid_and_refunded() {
     assert_eq!(net.one(net.duty(chosen[0], who, Duty::Claim(claim))).unwrap_err(), "claim.nothing");
 
     net.act(5, Action::Close { lease }).unwrap();
-    let settled = net.epoch(&worked(&devices));
-    let settled2 = net.epoch(&worked(&devices));
-    assert!(
-        settled2.outcomes.contains(&Outcome::Done { lease })
-            || settled.outcomes.contains(&Outcome::Done { lease })
-    );
-    let index = settled2.charges.iter().position(|c| c.0 == lease).unwrap();
-    let leaves: Vec<_> = settled2.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
-    let charged = settled2.charges[index].1;
-    let refund = |epoch, charged| Action::Refund {
-        lease,
-        epoch,
-        charged,
-        index: index as u64,
-        proof: rows::prove(&leaves, index as u64).unwrap(),
-    };
-    let epoch = settled2.settlement.epoch;
-    assert_eq!(net.act(5, refund(epoch, Credits(0))).unwrap_err(), "refund.proof", "a made-up charge");
-    net.act(5, refund(epoch, charged)).unwrap();
-    assert_eq!(net.get::<Accounts>(&account(5)).unwrap().credits.0, 1_000_000 - charged.0);
-    assert_eq!(net.act(5, refund(epoch, charged)).unwrap_err(), "refund.early", "twice");
+    let settled = net.epoch_with(&worked(&devices), |net, settled| {
+        let index = settled.charges.iter().position(|c| c.0 == lease).unwrap();
+        let leaves: Vec<_> = settled.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
+        let charged = settled.charges[index].1;
+        let refund = |epoch, charged| Action::Refund {
+            lease,
+            epoch,
+            charged,
+            index: index as u64,
+            proof: rows::prove(&leaves, index as u64).unwrap(),
+        };
+        let epoch = settled.settlement.epoch;
+        assert_eq!(net.act(5, refund(epoch, Credits(0))).unwrap_err(), "refund.proof", "a made-up charge");
+        net.act(5, refund(epoch, charged)).unwrap();
+        assert_eq!(net.get::<Accounts>(&account(5)).unwrap().credits.0, 1_000_000 - charged.0);
+        assert_eq!(net.act(5, refund(epoch, charged)).unwrap_err(), "refund.early", "twice");
+    });
+    // What the judge makes of a lease that was refunded meanwhile changes nothing.
+    assert!(settled.outcomes.contains(&Outcome::Done { lease }));
+    assert!(settled.outcomes.iter().any(|o| matches!(o, Outcome::WindUp { .. })));
     assert!(net.get::<Devices>(&chosen[0]).unwrap().reserved.is_zero());
 }
 
@@ -110,6 +109,49 @@ fn an_empty_escrow_charges_no_more_than_it_holds_and_shares_it() {
         Credits(90),
         "what was due stays due"
     );
+}
+
+#[test]
+fn a_lease_that_stays_unpaid_lapses_and_frees_its_slots() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    let lease = net.order(5, order(3, 1000), 7).unwrap();
+    let held = |net: &Net| net.lease(&lease).entry.slots.iter().filter(|s| !vacant(s)).count();
+    // Short from the first epoch on; 6 epochs of patience, of which every other one is judged here.
+    for _ in 0..3 {
+        let settled = net.epoch(&worked(&devices));
+        assert!(!settled.outcomes.iter().any(|o| matches!(o, Outcome::Lapse { .. })));
+        assert_eq!(held(&net), 3, "patience");
+    }
+    let settled = net.epoch(&worked(&devices));
+    assert!(settled.outcomes.contains(&Outcome::Lapse { lease, deposited: Credits(7) }));
+    assert_eq!(held(&net), 0);
+    assert!(devices.iter().all(|d| net.get::<Devices>(&d.0).unwrap().reserved.is_zero()));
+    // Nobody asks for the last credit; it comes back by itself, and the registry forgets the lease.
+    for _ in 0..2 {
+        net.epoch(&worked(&devices));
+    }
+    assert_eq!(net.lease(&lease).refunded, Some(Credits(1)));
+    assert!(!net.epoch(&worked(&devices)).charges.iter().any(|c| c.0 == lease));
+}
+
+#[test]
+fn whoever_pays_in_time_keeps_the_lease() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    let lease = net.order(5, order(3, 1000), 7).unwrap();
+    for _ in 0..3 {
+        net.epoch(&worked(&devices));
+    }
+    // After the lock that the judge sees, before its outcome is applied.
+    let settled = net.epoch_with(&worked(&devices), |net, _| {
+        net.act(5, Action::Fund { lease, credits: Credits(10_000) }).unwrap();
+    });
+    assert!(settled.outcomes.contains(&Outcome::Lapse { lease, deposited: Credits(7) }));
+    assert!(net.lease(&lease).entry.closing.is_none(), "it was funded meanwhile");
+    let settled = net.epoch(&worked(&devices));
+    assert!(!settled.outcomes.iter().any(|o| matches!(o, Outcome::Lapse { .. })));
+    assert!(settled.settlement.charged > Credits(30), "with what was due");
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub fn params(epoch: Duration) -> ChainParams {
         vote_blocks: 17,
         window_epochs: 6,
         exit_epochs: 3,
+        unpaid_epochs: 12,
         dispute_blocks: EPOCH_BLOCKS,
         ..ChainParams::default()
     }
