@@ -7,15 +7,16 @@ use cairn_ledger::registry::device_entry;
 use cairn_ledger::tables::{Devices, Leases, Postings};
 use cairn_sector::{DeviceEntry, LeaseEntry, Rules, Seed};
 use cairn_storage_node::repair::Job;
-use cairn_storage_node::{ChainView, Duties, RepairAgent, Store};
+use cairn_storage_node::{ChainView, Duties, RepairAgent, StorageNode, Store};
 use cairn_storage_rules::prove::OperatorTree;
+use cairn_storage_rules::quote::epoch_price;
 use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Params};
 use cairn_storage_rules::{LIMITS, Storage};
 use cairn_types::{
-    DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, decode_bounded, encode,
+    Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, decode_bounded, encode,
 };
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -95,6 +96,9 @@ pub struct StorageWorker {
     chain: Arc<ChainLeases>,
     device: DeviceId,
     params: Params,
+    node: StorageNode,
+    /// Leases whose escrow is used up, as of the latest look.
+    unpaid: Mutex<BTreeSet<LeaseId>>,
     /// The last epoch went without a miss: the judge asks no more than the floor. Unknown counts as doubtful, and
     /// answering more than was asked does no harm.
     clean: AtomicBool,
@@ -108,9 +112,48 @@ impl StorageWorker {
         chain: Arc<ChainLeases>,
         device: DeviceId,
         params: Params,
+        node: StorageNode,
     ) -> Self {
-        Self { duties, store, chain, device, params, clean: AtomicBool::new(false) }
+        Self {
+            duties,
+            store,
+            chain,
+            device,
+            params,
+            node,
+            unpaid: Mutex::default(),
+            clean: AtomicBool::new(false),
+        }
     }
+
+    /// Serves leases whose escrow does not cover one more full epoch for reading only, and fully once it does again.
+    /// Data of a lease that stays unpaid goes when the chain ends the lease and takes the slot away.
+    async fn watch_escrows(&self) -> Result<(), WorkerError> {
+        let held: BTreeSet<LeaseId> = self.store.keys().into_iter().map(|k| k.lease).collect();
+        let mut unpaid = BTreeSet::new();
+        for id in held {
+            let Some(lease) = self.chain.lease_now(&id).await else { continue };
+            // Before the first settlement nothing was charged.
+            let charged = self.chain.client.charge_proof(Storage::ID, &id).await.map_err(away)?;
+            let left = lease.deposited.saturating_sub(charged.map_or(Credits::ZERO, |c| c.1));
+            let empty = left < epoch_price(&lease);
+            self.node.set_read_only(id, empty);
+            if empty {
+                unpaid.insert(id);
+            }
+        }
+        if let Ok(mut known) = self.unpaid.lock() {
+            for lease in unpaid.difference(&known) {
+                tracing::warn!(%lease, "operator.storage.unpaid");
+            }
+            *known = unpaid;
+        }
+        Ok(())
+    }
+}
+
+fn away(e: impl ToString) -> WorkerError {
+    WorkerError::new("storage.chain", e, "look whether the node is up; the next epoch tries again")
 }
 
 fn failed(e: impl ToString) -> WorkerError {
@@ -168,7 +211,7 @@ impl Worker for StorageWorker {
     }
 
     async fn tend(&self, _: Epoch) -> Result<(), WorkerError> {
-        Ok(())
+        self.watch_escrows().await
     }
 
     async fn checks(&self) -> Vec<Finding> {
@@ -186,6 +229,15 @@ impl Worker for StorageWorker {
                 "storage.unproven",
                 "the last epoch was missed or had chunks missing: the next one asks sixteen times as much",
                 "nothing if the daemon just started; otherwise check the disk",
+            ));
+        }
+        let unpaid = self.unpaid.lock().map(|u| u.len()).unwrap_or_default();
+        if unpaid > 0 {
+            out.push(Finding::new(
+                Level::Warning,
+                "storage.unpaid",
+                format!("the escrow of {unpaid} leases is used up: they are served for reading only"),
+                "nothing: the customer tops up, or the chain ends the lease and the space is yours again",
             ));
         }
         out

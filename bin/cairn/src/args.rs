@@ -97,6 +97,9 @@ pub struct DevnetArgs {
     /// Port of the S3 endpoint; 0 takes a free one.
     #[arg(long, default_value_t = 9000)]
     pub s3_port: u16,
+    /// The customer has paid for so many epochs of full, small leases and no more: see what an empty escrow does.
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(6..=100_000))]
+    pub prepaid: Option<u32>,
     /// Store, prove, repair, recover and verify before your eyes, then stop. With a file: store that one.
     #[arg(long, num_args = 0..=1, default_missing_value = "")]
     pub demo: Option<String>,
@@ -134,6 +137,11 @@ pub enum Ctl {
     Dispute {
         /// Operator.
         operator: String,
+    },
+    /// Let the customer buy credits.
+    Pay {
+        /// How many (a credit is a micro-dollar).
+        credits: u64,
     },
     /// Skip epochs.
     Warp {
@@ -192,6 +200,8 @@ pub enum StorageCommand {
         #[arg(long)]
         phrase: String,
     },
+    /// Show what is paid: what is left in each lease's escrow, and for how long that lasts.
+    Escrow,
     /// What storing so much costs, and how safe it is.
     Cost {
         /// Size, such as 500GB or 64MiB.

@@ -86,6 +86,15 @@ impl ChainPort for Port {
         self.run(Action::Fund { lease: *id, credits: escrow }).await.map(|_| ())
     }
 
+    async fn charged(&self, id: &LeaseId) -> Result<Credits, GatewayError> {
+        let charged = self.client().charge_proof(Storage::ID, id).await.map_err(chain)?;
+        Ok(charged.map_or(Credits::ZERO, |c| c.1))
+    }
+
+    async fn credits(&self) -> Result<Credits, GatewayError> {
+        Ok(self.client().account(&self.account.id()).await.map_err(chain)?.credits)
+    }
+
     async fn fence(&self, id: &LeaseId, key: PublicKey, fence: u64) -> Result<(), GatewayError> {
         self.run(Action::Fence { lease: *id, key, fence }).await.map(|_| ())
     }

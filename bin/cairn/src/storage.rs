@@ -36,8 +36,30 @@ pub async fn run(client: &Client, out: Out, command: StorageCommand) -> Result<(
         StorageCommand::Get { from, file } => get(&endpoint(client).await?.0, out, &from, &file).await,
         StorageCommand::Ls { at } => ls(&endpoint(client).await?.0, out, at.as_deref()).await,
         StorageCommand::Rm { at, dry_run } => rm(&endpoint(client).await?.0, out, &at, dry_run).await,
+        StorageCommand::Escrow => escrow(client, out).await,
         StorageCommand::Recover { phrase } => recover(client, out, &phrase).await,
     }
+}
+
+/// `cairn storage escrow`.
+async fn escrow(client: &Client, out: Out) -> Result<()> {
+    let answer = client.devnet("escrow", &json!({})).await?;
+    let field = |v: &serde_json::Value, name: &str| v[name].as_str().unwrap_or("unknown").to_owned();
+    out.answer(&answer, || {
+        let list = answer["leases"].as_array().cloned().unwrap_or_default();
+        let row = |l: &serde_json::Value| {
+            let state = if l["empty"] == true { "read-only: buy credits" } else { "paid" };
+            let epochs = l["full_epochs"].as_u64().map_or("unknown".into(), |e| e.to_string());
+            vec![field(l, "lease"), field(l, "left_micro_usd"), epochs, state.to_owned()]
+        };
+        let rows: Vec<Vec<String>> = list.iter().map(row).collect();
+        format!(
+            "{}\nfree credits of the account: {} micro-dollars; escrows are filled up from them",
+            table(&["lease", "left (micro-dollars)", "epochs if full", "state"], &rows, 2),
+            field(&answer, "free_micro_usd")
+        )
+    });
+    Ok(())
 }
 
 /// The S3 endpoint of the devnet behind the API, and the failure domains of its market.

@@ -8,7 +8,7 @@ use cairn_crypto::phrase::Phrase;
 use cairn_ledger::events::Event;
 use cairn_ledger::tx::Action;
 use cairn_storage_rules::types::Claim;
-use cairn_types::Refusal;
+use cairn_types::{Amount, Credits, Refusal};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -121,6 +121,8 @@ impl Devnet {
             "facts" => self.facts().await.map_err(|e| failed(format!("{e:#}"))),
             "doctor" => self.doctor(body["operator"].as_str()).await,
             "exit" => self.exit(text(body, "operator")).await,
+            "escrow" => self.escrow().await,
+            "pay" => self.pay(body["credits"].as_u64().unwrap_or_default()).await,
             "dispute" => self.dispute(text(body, "operator")).await,
             "export" => self.export(text(body, "file")).await,
             "lose-gateway" => self.lose_gateway().await,
@@ -153,6 +155,37 @@ impl Devnet {
         let included =
             account.run(Action::Exit { device: o.device }).await.and_then(|i| i.done()).map_err(failed)?;
         Ok(json!({"height": included.height.0}))
+    }
+
+    /// What the leases' escrows still cover, the log's first.
+    async fn escrow(&self) -> Result<Value, Refusal> {
+        let gateway = self.gateway.lock().await.as_ref().map(|f| f.gateway.clone());
+        let gateway = gateway.ok_or_else(|| failed("there is no gateway; recover first"))?;
+        let free = self.client.account(&self.keys.account("customer")).await.map_err(failed)?.credits;
+        let leases = gateway.escrows().await.map_err(failed)?;
+        let leases: Vec<Value> = leases
+            .iter()
+            .map(|e| {
+                json!({
+                    "lease": e.lease.to_string(), "left_micro_usd": e.left.0.to_string(),
+                    "epoch_price_micro_usd": e.epoch_price.0.to_string(), "full_epochs": e.epochs(), "empty": e.is_empty(),
+                })
+            })
+            .collect();
+        Ok(json!({"leases": leases, "free_micro_usd": free.0.to_string()}))
+    }
+
+    /// The customer buys credits; the gateway puts them into its escrows.
+    async fn pay(&self, credits: u64) -> Result<Value, Refusal> {
+        let account = Account::new(self.client.clone(), self.keys.secret("customer"));
+        let action = Action::BuyCredits {
+            account: account.id(),
+            credits: Credits(credits),
+            max_cost: Amount(u128::MAX),
+        };
+        account.run(action).await.and_then(|i| i.done()).map_err(failed)?;
+        let text = format!("the customer bought {credits} credits (micro-dollars)");
+        Ok(json!({"credits": credits, "text": text}))
     }
 
     /// The customer accuses an operator, on the ground of what it last signed, and waits for the ruling.

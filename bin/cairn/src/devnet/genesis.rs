@@ -61,7 +61,9 @@ pub fn storage_params(epoch: Duration) -> types::Params {
 }
 
 /// The genesis.
-pub fn genesis(keys: &Keys, operators: u16, epoch: Duration) -> Genesis {
+///
+/// `credits`: what the customer starts with.
+pub fn genesis(keys: &Keys, operators: u16, epoch: Duration, credits: Credits) -> Genesis {
     let rules = storage_params(epoch);
     // A loss locks what rebuilding the reserved capacity costs: the repair rate, spread over the KiB-seconds by which
     // reserves are counted.
@@ -80,7 +82,7 @@ pub fn genesis(keys: &Keys, operators: u16, epoch: Duration) -> Genesis {
         params: params(epoch),
         price: PRICE,
         allocations,
-        credits: vec![(keys.account("customer"), Credits(100_000_000_000))],
+        credits: vec![(keys.account("customer"), credits)],
         seats: vec![GenesisSeat {
             account: keys.account("founder"),
             key: keys.secret("seat/message").public(),
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn the_genesis_is_valid_for_every_epoch_length() {
         for seconds in [2, 10, 3600] {
-            let g = genesis(&Keys::new("cairn"), 16, Duration::from_secs(seconds));
+            let g = genesis(&Keys::new("cairn"), 16, Duration::from_secs(seconds), Credits(1));
             g.check(&sectors()).expect("a devnet starts");
         }
     }

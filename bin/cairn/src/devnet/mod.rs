@@ -5,6 +5,7 @@ mod demo;
 pub mod genesis;
 mod keys;
 mod operators;
+mod ordered;
 mod setup;
 
 use anyhow::{Context, Result};
@@ -14,9 +15,9 @@ use cairn_crypto::keyfile;
 use cairn_net::{Local, Transport};
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_operator::Clock;
-use cairn_storage_gateway::gateway::{Config, Gateway, Terms};
+use cairn_storage_gateway::gateway::{Config, Gateway};
 use cairn_storage_gateway::server::{self, ServerConfig, ServerHandle};
-use cairn_types::{Credits, LeaseId, Rate};
+use cairn_types::LeaseId;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -30,9 +31,10 @@ use crate::output::{Failure, Out, table};
 use crate::port::Port;
 use crate::s3::S3;
 use control::Control;
-use genesis::{AT_REST, interval, sectors, storage_params};
+use genesis::{interval, sectors, storage_params};
 use keys::Keys;
 use operators::{Operator, Shared};
+use ordered::Ordered;
 
 /// Time between blocks while the network is set up.
 const SETUP_INTERVAL: Duration = Duration::from_millis(10);
@@ -52,6 +54,7 @@ pub struct Devnet {
     net: Arc<Local>,
     count: u16,
     hrp: String,
+    terms: Ordered,
 }
 
 /// The gateway with its S3 server.
@@ -112,7 +115,8 @@ async fn listen(port: u16, what: &str) -> Result<TcpListener> {
 
 async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Devnet>> {
     let keys = Keys::new(&args.seed);
-    let genesis = genesis::genesis(&keys, args.operators, epoch);
+    let terms = Ordered::new(args, epoch);
+    let genesis = genesis::genesis(&keys, args.operators, epoch, terms.prepaid());
     let hrp = genesis.hrp.clone();
     // Ports first: nothing is written when they are taken.
     let api = listen(args.api_port, "the API").await?;
@@ -175,6 +179,7 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
         net,
         count: args.operators,
         hrp,
+        terms,
     });
     let root = devnet.keys.storage_root();
     let gateway = devnet.open_gateway(&root, epoch, false).await?;
@@ -201,16 +206,7 @@ fn write_keys(keys: &Keys, operators: u16, dir: &Path) -> Result<()> {
 impl Devnet {
     /// Terms on which the gateway orders storage.
     fn config(&self, epoch: Duration) -> Config {
-        let mut config = Config::new(Terms {
-            chunks_per_slot: 256 << 10,
-            index_chunks: 64 << 10,
-            escrow: Credits(1_000_000_000),
-            index_escrow: Credits(200_000_000),
-            max_rate: Rate(AT_REST.0 * 10),
-            max_per_domain: 1,
-            class: 0,
-            region: 0,
-        });
+        let mut config = Config::new(self.terms.terms());
         // Revisions must be in place well before each lock.
         config.upkeep = Some((epoch / 5).min(Duration::from_secs(30)));
         config
@@ -339,6 +335,7 @@ pub async fn ctl(client: &Client, out: Out, ctl: Ctl) -> Result<()> {
         Ctl::Restart { operator } => ("restart", json!({"operator": operator})),
         Ctl::Cheat { operator, which } => ("cheat", json!({"operator": operator, "which": which})),
         Ctl::Dispute { operator } => ("dispute", json!({"operator": operator})),
+        Ctl::Pay { credits } => ("pay", json!({"credits": credits})),
         Ctl::Warp { epochs } => ("warp", json!({"epochs": epochs})),
     };
     let answer = client.devnet(command, &body).await?;

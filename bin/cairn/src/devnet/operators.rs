@@ -108,7 +108,8 @@ impl Operator {
         let agent = RepairAgent::new(self.identity.clone(), chain.clone(), store.clone(), transport);
         node.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(self.identity.clone(), store.clone(), chain, self.cheats.clone());
-        let worker = Arc::new(StorageWorker::new(duties, store, leases, self.device, s.params.clone()));
+        let worker =
+            Arc::new(StorageWorker::new(duties, store, leases, self.device, s.params.clone(), node.clone()));
         let device =
             Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
         let daemon = Daemon::new(device, self.account, worker.clone());

@@ -377,7 +377,16 @@ impl Body {
         }
     }
 
-    /// True if the request changes what the slot holds; such requests obey the fence and are refused in read-only.
+    /// True if the slot may hold more afterwards; such requests are refused in read-only.
+    pub const fn grows(&self) -> bool {
+        match self {
+            Self::Put { .. } | Self::LogAppend { .. } => true,
+            Self::Revise { add, .. } => !add.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// True if the request changes what the slot holds; such requests obey the fence.
     pub const fn writes(&self) -> bool {
         matches!(
             self,

@@ -1,6 +1,7 @@
 //! What can go wrong, with a code that stays.
 
 use cairn_storage_codec::CodecError;
+use cairn_types::LeaseId;
 
 /// Why an operator did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +89,15 @@ pub enum GatewayError {
     /// More bytes than allowed.
     #[error("the body exceeds {0} bytes; use a multipart upload or smaller objects")]
     TooLarge(u64),
+    /// No escrow covers more data.
+    #[error(
+        "storage.unpaid: the escrow of the leases is used up; buy credits for this account and repeat the request \
+         (reading goes on meanwhile)"
+    )]
+    Unpaid,
+    /// The lease that held the data ended.
+    #[error("storage.ended: lease {0} that held this object ended, closed or unpaid; delete the object")]
+    Ended(LeaseId),
     /// No lease has room.
     #[error("storage.full: no lease has room for more; delete something or order more capacity")]
     Full,

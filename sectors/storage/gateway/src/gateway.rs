@@ -1,9 +1,11 @@
 //! The gateway: buckets and objects over the volume and the log, without any protocol.
 
+mod escrow;
 mod objects;
 mod parts;
 mod start;
 
+pub use escrow::Escrow;
 pub use objects::{BodyStream, MAX_OBJECT, Put, PutDone};
 pub use parts::{PartDone, PutPart};
 pub use start::{Recovery, Started};
@@ -18,7 +20,8 @@ use crate::ports::{ChainPort, Pen};
 use crate::record::Mutation;
 use crate::volume::{Flushed, Volume, VolumeLimits, read};
 use cairn_storage_codec::StorageKeys;
-use cairn_types::{Credits, Rate};
+use cairn_types::{Credits, Epoch, LeaseId, Rate};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -97,6 +100,8 @@ pub struct Gateway {
     commits: mpsc::Sender<Commit>,
     packer: mpsc::Sender<ToPack>,
     fenced: Arc<AtomicBool>,
+    /// What the escrow of each lease should hold, as decided in an epoch.
+    targets: std::sync::Mutex<BTreeMap<LeaseId, (Epoch, Credits)>>,
     growing: tokio::sync::Mutex<()>,
     tasks: std::sync::Mutex<Vec<tokio::task::AbortHandle>>,
 }
@@ -151,7 +156,8 @@ impl Gateway {
     /// Makes a change count.
     ///
     /// # Errors
-    /// It is not acceptable, a newer gateway took over, or too few operators confirmed it in time.
+    /// It is not acceptable, the log's escrow is used up, a newer gateway took over, or too few operators confirmed it
+    /// in time.
     pub async fn commit(
         &self,
         mutation: Mutation,
@@ -160,6 +166,9 @@ impl Gateway {
     ) -> Result<(), GatewayError> {
         if self.fenced.load(Ordering::Relaxed) {
             return Err(GatewayError::Fenced);
+        }
+        if !self.volume.log_is_paid() {
+            return Err(GatewayError::Unpaid);
         }
         let (reply, answer) = oneshot::channel();
         let commit = Commit { mutation, segments, condition, reply };
@@ -251,13 +260,14 @@ impl Gateway {
         Ok(healed)
     }
 
-    /// One round of everything that runs beside requests: slots and epoch from the chain, healing, revisions,
+    /// One round of everything that runs beside requests: slots and epoch from the chain, escrows, healing, revisions,
     /// receipts.
     ///
     /// # Errors
     /// A newer gateway took over, or the chain does not answer.
     pub async fn upkeep(&self) -> Result<(), GatewayError> {
         self.volume.refresh().await?;
+        self.keep_paid().await?;
         self.publish_notes().await?;
         self.heal().await?;
         self.flush_revisions().await?;

@@ -23,7 +23,7 @@ impl Gateway {
             }
             let mut note = Note::default();
             for helper in &entry.helpers {
-                let endpoint = self.chain().endpoint(helper).await?;
+                let Ok(endpoint) = self.chain().endpoint(helper).await else { continue };
                 let seat =
                     Seat { pen: lease.pen().clone(), slot: 0, generation: 0, device: *helper, endpoint };
                 if let Err(e) = self.add_box(&mut note, &lease, &seat).await {

@@ -30,6 +30,10 @@ pub trait ChainPort: Send + Sync + 'static {
     async fn lease(&self, id: &LeaseId) -> Result<Option<LeaseEntry>, GatewayError>;
     /// Adds escrow.
     async fn fund(&self, id: &LeaseId, escrow: Credits) -> Result<(), GatewayError>;
+    /// What settlements charged a lease so far; 0 before the first.
+    async fn charged(&self, id: &LeaseId) -> Result<Credits, GatewayError>;
+    /// Credits that the customer's account may still put into escrows.
+    async fn credits(&self) -> Result<Credits, GatewayError>;
     /// Replaces the lease's key and raises its fence; refused unless `fence` is above the present one.
     async fn fence(&self, id: &LeaseId, key: PublicKey, fence: u64) -> Result<(), GatewayError>;
     /// All leases of this customer that are not closed, in the order in which they were opened.
@@ -48,6 +52,9 @@ pub struct Pen {
     /// Fence under which the key was set.
     pub fence: u64,
 }
+
+/// The endpoint of a slot that nobody holds: no key has this address, so that nobody answers.
+pub const NOBODY: PublicKey = PublicKey([0; 32]);
 
 /// One slot of a lease and how to reach it.
 #[derive(Clone, Debug)]

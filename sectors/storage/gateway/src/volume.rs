@@ -23,6 +23,7 @@ use crate::record::Stored;
 use cairn_storage_codec::{SegmentId, SegmentMeta, StorageKeys};
 use cairn_types::{DeviceId, LeaseId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -81,6 +82,7 @@ pub struct Volume {
     index: Arc<RwLock<Index>>,
     limits: VolumeLimits,
     leases: RwLock<BTreeMap<LeaseId, Arc<Lease>>>,
+    log_paid: AtomicBool,
     budget: Arc<Semaphore>,
     /// Chunks on each slot of a lease that segments being filled will take.
     claims: Arc<Mutex<BTreeMap<LeaseId, u64>>>,
@@ -124,6 +126,7 @@ impl Volume {
             index,
             limits,
             leases: RwLock::default(),
+            log_paid: AtomicBool::new(true),
             budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             claims: Arc::default(),
             pending: Mutex::default(),
@@ -148,10 +151,19 @@ impl Volume {
     /// A lease.
     ///
     /// # Errors
-    /// It is not ours; the index names a lease that the chain does not list.
+    /// It ended.
     pub fn lease(&self, id: &LeaseId) -> Result<Arc<Lease>, GatewayError> {
         let found = read(&self.leases).get(id).cloned();
-        found.ok_or_else(|| GatewayError::Chain(format!("lease {id} of a segment is closed or not ours")))
+        found.ok_or(GatewayError::Ended(*id))
+    }
+
+    /// Says whether the escrow of the log covers more entries; without it no data is taken either.
+    pub fn set_log_paid(&self, paid: bool) {
+        self.log_paid.store(paid, Ordering::Relaxed);
+    }
+    /// See [`Self::set_log_paid`].
+    pub fn log_is_paid(&self) -> bool {
+        self.log_paid.load(Ordering::Relaxed)
     }
 
     /// Reads the slots of all leases from the chain again.
@@ -161,8 +173,12 @@ impl Volume {
     pub async fn refresh(&self) -> Result<(), GatewayError> {
         self.operators.refresh_epoch().await?;
         for lease in self.leases() {
-            if let Some(entry) = self.chain.lease(&lease.id()).await? {
-                lease.set_seats(lease::seats(&*self.chain, &entry, lease.pen()).await?);
+            match self.chain.lease(&lease.id()).await? {
+                Some(entry) if entry.closing.is_none() => {
+                    lease.set_seats(lease::seats(&*self.chain, &entry, lease.pen()).await?);
+                }
+                // It lapsed, or somebody closed it: what it held cannot be had any more.
+                _ => drop(write(&self.leases).remove(&lease.id())),
             }
         }
         Ok(())

@@ -186,6 +186,7 @@ impl Gateway {
                 commits,
                 packer,
                 fenced,
+                targets: std::sync::Mutex::default(),
                 growing: tokio::sync::Mutex::default(),
                 tasks: std::sync::Mutex::new(tasks),
             }
@@ -200,12 +201,15 @@ impl Gateway {
     /// Orders another data lease, unless somebody did meanwhile.
     ///
     /// # Errors
-    /// The chain refuses.
+    /// The account's credits do not reach, or the chain refuses.
     pub(super) async fn grow(&self) -> Result<(), GatewayError> {
         let before = self.volume.leases().len();
         let _one = self.growing.lock().await;
         if self.volume.leases().len() > before {
             return Ok(());
+        }
+        if self.chain.credits().await? < self.config.terms.escrow {
+            return Err(GatewayError::Unpaid);
         }
         let (entry, pen) = order_lease(&*self.chain, &self.config, Kind::Data).await?;
         self.volume.add_lease(Lease::new(&*self.chain, &entry, pen).await?);

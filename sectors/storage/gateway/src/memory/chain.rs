@@ -20,13 +20,24 @@ pub struct MemoryChain {
     leases: Mutex<BTreeMap<LeaseId, LeaseEntry>>,
     order: Mutex<Vec<LeaseId>>,
     epoch: AtomicU64,
+    rate: AtomicU64,
+    charged: Mutex<BTreeMap<LeaseId, Credits>>,
+    credits: Mutex<Credits>,
 }
 
 impl MemoryChain {
     /// With this many devices.
     pub fn new(devices: u16) -> Self {
         let devices = (0..devices).map(|i| DeviceId::derive("memory-device", &[&i.to_le_bytes()])).collect();
-        Self { devices, leases: Mutex::default(), order: Mutex::default(), epoch: AtomicU64::new(1) }
+        Self {
+            devices,
+            leases: Mutex::default(),
+            order: Mutex::default(),
+            epoch: AtomicU64::new(1),
+            rate: AtomicU64::new(1),
+            charged: Mutex::default(),
+            credits: Mutex::new(Credits(u64::MAX)),
+        }
     }
     /// Key of a device.
     pub fn device_key(number: u16) -> SecretKey {
@@ -43,6 +54,26 @@ impl MemoryChain {
     /// The epoch.
     pub fn now(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+    /// Sets what settlements charged a lease so far.
+    pub fn charge(&self, id: &LeaseId, credits: u64) {
+        lock(&self.charged).insert(*id, Credits(credits));
+    }
+    /// Sets the rate of slots ordered from now on, in pico-credits for a reserved unit.
+    pub fn set_rate(&self, rate: u64) {
+        self.rate.store(rate, Ordering::Relaxed);
+    }
+    /// Sets the account's free credits.
+    pub fn set_credits(&self, credits: u64) {
+        *lock(&self.credits) = Credits(credits);
+    }
+    /// Ends a lease, as an unpaid one ends.
+    pub fn end(&self, id: &LeaseId) {
+        let now = self.now();
+        if let Some(entry) = lock(&self.leases).get_mut(id) {
+            entry.closing = Some(now);
+            entry.slots.iter_mut().for_each(|s| s.device = DeviceId::default());
+        }
     }
     /// A lease.
     pub fn find(&self, id: &LeaseId) -> Option<LeaseEntry> {
@@ -87,7 +118,7 @@ impl ChainPort for MemoryChain {
         }
         let slot = |device: &DeviceId| Slot {
             device: *device,
-            rates: [Rate(1); UNIT_KINDS],
+            rates: [Rate(self.rate.load(Ordering::Relaxed)); UNIT_KINDS],
             since: self.now(),
             lost_by: None,
             generation: 0,
@@ -116,8 +147,16 @@ impl ChainPort for MemoryChain {
     async fn fund(&self, id: &LeaseId, escrow: Credits) -> Result<(), GatewayError> {
         let mut leases = lock(&self.leases);
         let entry = leases.get_mut(id).ok_or_else(|| GatewayError::Chain("no such lease".into()))?;
+        let mut free = lock(&self.credits);
+        *free = free.checked_sub(escrow).ok_or_else(|| GatewayError::Chain("bank.insufficient".into()))?;
         entry.deposited = entry.deposited.saturating_add(escrow);
         Ok(())
+    }
+    async fn charged(&self, id: &LeaseId) -> Result<Credits, GatewayError> {
+        Ok(lock(&self.charged).get(id).copied().unwrap_or_default())
+    }
+    async fn credits(&self) -> Result<Credits, GatewayError> {
+        Ok(*lock(&self.credits))
     }
     async fn fence(&self, id: &LeaseId, key: PublicKey, fence: u64) -> Result<(), GatewayError> {
         let mut leases = lock(&self.leases);

@@ -49,6 +49,7 @@ pub fn refusal(e: GatewayError) -> S3Error {
         GatewayError::Body(text) if text.contains("SignatureMismatch") => S3ErrorCode::SignatureDoesNotMatch,
         GatewayError::Body(_) => S3ErrorCode::IncompleteBody,
         GatewayError::Busy => S3ErrorCode::SlowDown,
+        GatewayError::Unpaid | GatewayError::Ended(_) => S3ErrorCode::AccountProblem,
         GatewayError::Fenced
         | GatewayError::Quorum { .. }
         | GatewayError::Unconfirmed

@@ -27,7 +27,8 @@ impl Volume {
         let moved = self.moved();
         for (segment, slot) in doubtful.iter().copied().chain(missing).chain(moved) {
             let Some(state) = read(&self.index).segment(&segment).cloned() else { continue };
-            let lease = self.lease(state.meta.lease())?;
+            // What lay on a lease that ended is gone for good.
+            let Ok(lease) = self.lease(state.meta.lease()) else { continue };
             let seats = lease.seats();
             let Some(seat) = seats.get(usize::from(slot)) else { continue };
             let known = state.roots.get(usize::from(slot)).copied().flatten();

@@ -2,11 +2,12 @@
 
 use super::{read, write};
 use crate::error::GatewayError;
-use crate::ports::{ChainPort, Pen, Seat};
+use crate::ports::{ChainPort, NOBODY, Pen, Seat};
 use cairn_sector::LeaseEntry;
 use cairn_storage_codec::Profile;
 use cairn_storage_rules::types::{Kind, Order};
 use cairn_types::{DeviceId, LeaseId, decode_bounded};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 /// A lease with the right to write to it.
@@ -15,6 +16,7 @@ pub struct Lease {
     profile: Profile,
     chunks_per_slot: u64,
     seats: RwLock<Arc<Vec<Seat>>>,
+    paid: AtomicBool,
 }
 
 impl Lease {
@@ -26,7 +28,13 @@ impl Lease {
         let order = order(entry)?;
         let profile = Profile::new(order.k.into(), order.n.into())?;
         let seats = seats(chain, entry, &pen).await?;
-        Ok(Self { pen, profile, chunks_per_slot: order.chunks_per_slot, seats: RwLock::new(Arc::new(seats)) })
+        Ok(Self {
+            pen,
+            profile,
+            chunks_per_slot: order.chunks_per_slot,
+            seats: RwLock::new(Arc::new(seats)),
+            paid: AtomicBool::new(true),
+        })
     }
     /// Its id.
     pub const fn id(&self) -> LeaseId {
@@ -47,6 +55,14 @@ impl Lease {
     /// The slots as they are now.
     pub fn seats(&self) -> Arc<Vec<Seat>> {
         Arc::clone(&read(&self.seats))
+    }
+    /// Does its escrow cover more data?
+    pub fn is_paid(&self) -> bool {
+        self.paid.load(Ordering::Relaxed)
+    }
+    /// Says whether its escrow covers more data.
+    pub fn set_paid(&self, paid: bool) {
+        self.paid.store(paid, Ordering::Relaxed);
     }
     /// Takes over the slots as the chain has them.
     pub fn set_seats(&self, seats: Vec<Seat>) {
@@ -79,7 +95,8 @@ pub fn is_index(entry: &LeaseEntry) -> bool {
 pub async fn seats(chain: &dyn ChainPort, entry: &LeaseEntry, pen: &Pen) -> Result<Vec<Seat>, GatewayError> {
     let mut out = Vec::with_capacity(entry.slots.len());
     for (slot, held) in (0u16..).zip(&entry.slots) {
-        let endpoint = chain.endpoint(&held.device).await?;
+        let vacant = held.device == DeviceId::default();
+        let endpoint = if vacant { NOBODY } else { chain.endpoint(&held.device).await? };
         let (generation, device) = (held.generation, held.device);
         out.push(Seat { pen: pen.clone(), slot, generation, device, endpoint });
     }

@@ -136,7 +136,7 @@ impl Volume {
     /// Starts a segment of at most `expected` bytes (at most [`segment_plain`] are taken). Waits for memory.
     ///
     /// # Errors
-    /// No lease has room.
+    /// No lease has room, or those that have are not paid.
     pub async fn writer(&self, expected: u64) -> Result<Writer, GatewayError> {
         let (lease, claim) = self.lease_with_room()?;
         let (profile, seats) = (lease.profile(), lease.seats());
@@ -156,8 +156,13 @@ impl Volume {
 
     /// A lease with room for another segment, beside those that are being filled, and the claim to that room.
     fn lease_with_room(&self) -> Result<(Arc<Lease>, Claim), GatewayError> {
+        if !self.log_is_paid() {
+            return Err(GatewayError::Unpaid);
+        }
         let mut claims = lock(&self.claims);
-        for lease in self.leases().into_iter().rev() {
+        let leases = self.leases();
+        let unpaid = leases.iter().any(|l| !l.is_paid());
+        for lease in leases.into_iter().rev().filter(|l| l.is_paid()) {
             let chunks = segment_plain(lease.profile()).div_ceil(u64::from(lease.profile().k()) << 10);
             let claimed = claims.get(&lease.id()).copied().unwrap_or(0);
             let used = self.used_chunks(&lease.id()).saturating_add(claimed);
@@ -167,7 +172,7 @@ impl Volume {
                 return Ok((lease, claim));
             }
         }
-        Err(GatewayError::Full)
+        Err(if unpaid { GatewayError::Unpaid } else { GatewayError::Full })
     }
 
     /// Stores a sealed segment at all its slots; pending until committed or abandoned.

@@ -1,5 +1,6 @@
 //! The whole gateway in one process, over operators in memory.
 
+mod escrow;
 mod faults;
 mod objects;
 mod real_nodes;

@@ -127,8 +127,8 @@ impl StorageNode {
                 "look the lease up again and ask the present holder",
             ));
         };
-        if body.writes() && a.read_only {
-            let cause = "the lease is served for reading only";
+        if body.grows() && a.read_only {
+            let cause = "the lease ended or its escrow is used up: it is served for reading only";
             return Err(WireError::new(
                 code::READ_ONLY,
                 cause,

@@ -1,0 +1,125 @@
+//! Keeping leases paid: tops escrows up from the account's free credits, and stops writing where nothing is left.
+
+use super::Gateway;
+use crate::error::GatewayError;
+use cairn_sector::LeaseEntry;
+use cairn_types::{Credits, Epoch, LeaseId};
+
+/// What the escrow of a lease still covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Escrow {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Credits left after the latest settlement.
+    pub left: Credits,
+    /// Credits for one epoch with every slot full.
+    pub epoch_price: Credits,
+}
+
+impl Escrow {
+    /// From the chain's entry and what settlements charged so far.
+    pub fn new(entry: &LeaseEntry, charged: Credits) -> Self {
+        Self {
+            lease: entry.id,
+            left: entry.deposited.saturating_sub(charged),
+            epoch_price: cairn_storage_rules::quote::epoch_price(entry),
+        }
+    }
+    /// Operators take no more data: what is left does not cover one full epoch.
+    pub fn is_empty(&self) -> bool {
+        self.left < self.epoch_price
+    }
+    /// Full epochs that are covered.
+    pub fn epochs(&self) -> u64 {
+        self.left.0 / self.epoch_price.0.max(1)
+    }
+}
+
+impl Gateway {
+    /// The escrow of each of the customer's leases, the log's first.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub async fn escrows(&self) -> Result<Vec<Escrow>, GatewayError> {
+        let ours = self.volume.leases().into_iter().map(|l| l.id());
+        let mut out = Vec::new();
+        for id in std::iter::once(self.index_pen.lease).chain(ours) {
+            if let Some(entry) = self.chain.lease(&id).await? {
+                out.push(Escrow::new(&entry, self.chain.charged(&id).await?));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Fills each escrow that fell under half of what it should hold, as far as the account's free credits reach, and
+    /// marks the leases that cannot be written to. The free credits are the customer's budget: no more is ever spent.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub(super) async fn keep_paid(&self) -> Result<(), GatewayError> {
+        let now = self.chain.epoch().await?;
+        let mut free = self.chain.credits().await?;
+        for mut escrow in self.escrows().await? {
+            let target = self.target(&escrow, now, free);
+            let low = escrow.left.0 < target.0 / 2;
+            let want = if low { target.saturating_sub(escrow.left) } else { Credits::ZERO };
+            let pay = want.min(free);
+            // A sum that does not pay for one epoch changes nothing.
+            if pay > Credits::ZERO && pay >= escrow.epoch_price.min(want) {
+                self.chain.fund(&escrow.lease, pay).await?;
+                tracing::info!(lease = %escrow.lease, credits = pay.0, "storage.gateway.funded");
+                free = free.saturating_sub(pay);
+                escrow.left = escrow.left.saturating_add(pay);
+            }
+            if escrow.is_empty() {
+                tracing::warn!(lease = %escrow.lease, left = escrow.left.0,
+                    "storage.unpaid: the escrow is used up; buy credits for this account, or it ends for reading too");
+            }
+            if escrow.lease == self.index_pen.lease {
+                self.volume.set_log_paid(!escrow.is_empty());
+            } else if let Ok(lease) = self.volume.lease(&escrow.lease) {
+                lease.set_paid(!escrow.is_empty());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the escrow should hold: what the terms say, and twice as much as the last time whenever it ran empty in
+    /// spite of that, once an epoch. What is due beyond an empty escrow (much was read, say) is not seen here, but has
+    /// to be paid, or the lease ends.
+    fn target(&self, escrow: &Escrow, now: Epoch, free: Credits) -> Credits {
+        let terms = &self.config.terms;
+        let log = escrow.lease == self.index_pen.lease;
+        let base = if log { terms.index_escrow } else { terms.escrow };
+        let mut targets = crate::volume::lock(&self.targets);
+        let (at, target) = targets.entry(escrow.lease).or_insert((now, base));
+        if *at < now {
+            let next = match escrow.is_empty() {
+                // It ran empty for want of credits, not of a higher target.
+                true if free == Credits::ZERO => target.0,
+                true => target.0.saturating_mul(2),
+                false => target.0 / 2,
+            };
+            (*at, *target) = (now, Credits(next.max(base.0)));
+        }
+        *target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escrow(left: u64, epoch_price: u64) -> Escrow {
+        Escrow { lease: LeaseId::default(), left: Credits(left), epoch_price: Credits(epoch_price) }
+    }
+
+    #[test]
+    fn an_escrow_is_empty_when_it_does_not_cover_a_full_epoch() {
+        assert!(!escrow(10, 10).is_empty());
+        assert!(escrow(9, 10).is_empty());
+        assert!(!escrow(0, 0).is_empty(), "what costs nothing is paid");
+        assert_eq!(escrow(29, 10).epochs(), 2);
+        assert_eq!(escrow(7, 0).epochs(), 7);
+    }
+}
