@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Disk;
+use super::{Disk, Reads};
 
 /// What a [`SimDisk`] does wrong from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
-    fn write_new(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, parts: &[&[u8]], _: Reads) -> io::Result<()> {
         let mut s = self.state();
         s.writable()?;
         let mut bytes = parts.concat();

@@ -28,10 +28,18 @@ async fn nothing_acknowledged_is_lost_at_any_crash_point() {
             t.ask(DATA, 0, Body::Get { segment, offset: 0, len: 1000 })
         };
         if put_one {
-            assert_eq!(read(1).await, Ok(Reply::Bytes(sealed[0].fragments[0][..1000].to_vec())), "{point}");
+            assert_eq!(
+                read(1).await,
+                Ok(Reply::Bytes(sealed[0].fragments[0][..1000].to_vec().into())),
+                "{point}"
+            );
         }
         if put_two {
-            assert_eq!(read(2).await, Ok(Reply::Bytes(sealed[1].fragments[0][..1000].to_vec())), "{point}");
+            assert_eq!(
+                read(2).await,
+                Ok(Reply::Bytes(sealed[1].fragments[0][..1000].to_vec().into())),
+                "{point}"
+            );
         }
         let Ok(Reply::List(list)) = t.ask(DATA, 0, Body::List { staged: false, after: 0 }).await else {
             panic!()

@@ -208,7 +208,7 @@ impl Town {
         let bytes = sealed.fragments[slot].clone();
         let fragment = Fragment { root: sealed.padded_roots[slot], len: u64::try_from(bytes.len()).unwrap() };
         let segment = *sealed.meta.id();
-        (Body::Put { segment, fragment, offset: 0, bytes }, Held { segment, fragment })
+        (Body::Put { segment, fragment, offset: 0, bytes: bytes.into() }, Held { segment, fragment })
     }
 
     pub fn revision(&self, slot: u16, seq: u64, list: &SlotList) -> Revision {
