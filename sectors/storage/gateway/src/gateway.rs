@@ -1,5 +1,6 @@
 //! The gateway: buckets and objects over the volume and the log, without any protocol.
 
+mod ingest;
 mod objects;
 mod parts;
 mod start;

@@ -232,3 +232,8 @@ pub fn checksum_fields(checksums: &[Checksum]) -> [Option<String>; 5] {
 pub fn unsupported(asked: bool, what: &'static str) -> S3Result<()> {
     if asked { Err(s3_error!(NotImplemented, "{what} is not implemented here")) } else { Ok(()) }
 }
+
+/// Bytes that a request announces; never fewer than its body has.
+pub fn hint(content_length: Option<i64>) -> Option<u64> {
+    content_length.and_then(|len| u64::try_from(len).ok())
+}

@@ -45,6 +45,7 @@ pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S
         condition: condition(i.if_match.as_ref(), i.if_none_match.as_ref()),
         algorithms: expected.algorithms.clone(),
         limit: MAX_BODY,
+        expected: hint(i.content_length),
         now: seconds(),
     };
     let done = g.put_object(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;

@@ -78,8 +78,16 @@ pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Re
     if let Some(a) = announced.filter(|a| !expected.algorithms.contains(a)) {
         expected.algorithms.push(a);
     }
-    let (algorithms, now) = (expected.algorithms.clone(), seconds());
-    let put = PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, now };
+    let put = PutPart {
+        bucket: i.bucket,
+        key: i.key,
+        id,
+        number,
+        algorithms: expected.algorithms.clone(),
+        limit: MAX_BODY,
+        expected: hint(i.content_length),
+        now: seconds(),
+    };
     let done = g.put_part(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     answer(UploadPartOutput {
@@ -118,9 +126,11 @@ pub async fn part_copy(
     };
     let algorithms: Vec<Algorithm> =
         g.index().upload(&i.bucket, &i.key, &id).map_err(refusal)?.upload.algorithm.into_iter().collect();
+    let expected = Some(range.end.saturating_sub(range.start));
     let body = reread(g, object, range).await?;
     let now = seconds();
-    let put = PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, now };
+    let put =
+        PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, expected, now };
     let done = g.put_part(put, body, |_| Ok(())).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     let result = CopyPartResult {
