@@ -4,7 +4,7 @@ mod real;
 mod sim;
 
 pub use real::RealDisk;
-pub use sim::{Fault, SimDisk};
+pub use sim::{Fault, Lie, SimDisk};
 
 use std::io;
 use std::path::Path;

@@ -148,3 +148,24 @@ impl Disk for RealDisk {
         redb::Builder::new().set_cache_size(INDEX_CACHE).create(self.root.join("index.redb"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_same_whichever_way_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        for len in [0, 1, 4096, 128 << 10, (128 << 10) + 1, (256 << 10) - 1, 1 << 20] {
+            let data: Vec<u8> = (0..len).map(|i| u8::try_from(i % 249).unwrap()).collect();
+            for (reads, at) in [(Reads::Soon, "soon"), (Reads::Seldom, "seldom")] {
+                // Twice: a file that is there is replaced.
+                disk.write_new(Path::new(at), &[&vec![1; 300_000], b"old"], reads).unwrap();
+                disk.write_new(Path::new(at), &[&data, b"tail"], reads).unwrap();
+                let want = [data.as_slice(), b"tail"].concat();
+                assert!(fs::read(dir.path().join(at)).unwrap() == want, "{len} {at}");
+            }
+        }
+    }
+}
