@@ -133,6 +133,21 @@ impl Headers {
     }
 }
 
+/// The headers and metadata that an object keeps, out of any input that brings them.
+macro_rules! kept_headers {
+    ($input:ident) => {
+        Headers::new($input.metadata)?
+            .with("content-type", $input.content_type)
+            .with("cache-control", $input.cache_control)
+            .with("content-disposition", $input.content_disposition)
+            .with("content-encoding", $input.content_encoding)
+            .with("content-language", $input.content_language)
+            .expires($input.expires)
+            .done()
+    };
+}
+pub(super) use kept_headers;
+
 /// Metadata as s3s wants it.
 pub fn metadata(attributes: &Attributes) -> Option<Metadata> {
     (!attributes.user.is_empty()).then(|| attributes.user.clone().into_iter().collect())
