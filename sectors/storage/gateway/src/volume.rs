@@ -18,7 +18,7 @@ pub use put::{Ready, Writer, segment_plain};
 pub use revise::Flushed;
 
 use crate::error::GatewayError;
-use crate::index::Index;
+use crate::index::{Index, chunks_of};
 use crate::operators::Operators;
 use crate::ports::{ChainPort, Seat};
 use crate::record::Stored;
@@ -176,10 +176,10 @@ impl Volume {
 
     /// Fragments of a slot's capacity that are taken, in KiB.
     fn used_chunks(&self, lease: &LeaseId) -> u64 {
-        let chunks = |m: &SegmentMeta| m.fragment_len().div_ceil(1024).max(1);
-        let stored: u64 = read(&self.index).segments_of(lease).map(|s| chunks(&s.meta)).sum();
+        let stored = read(&self.index).chunks_of(lease);
         let pending = lock(&self.pending);
-        let under_way = pending.values().filter(|s| s.meta.lease() == lease).map(|s| chunks(&s.meta)).sum();
+        let under_way =
+            pending.values().filter(|s| s.meta.lease() == lease).map(|s| chunks_of(&s.meta)).sum();
         stored.saturating_add(under_way)
     }
 
