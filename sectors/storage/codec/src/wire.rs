@@ -8,12 +8,14 @@
 //! paid or punished for them. [`Body::Revise`] names the change of the fragment list and brings the revision over the
 //! new list; both sides compute it with [`SlotList`].
 
+mod direct;
 mod log;
 mod note;
 mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use direct::{decode_reply, decode_request, encode_signed, message_len};
 pub use log::{
     LogEntry, LogPage, LogState, MAX_LOG_BATCH, MAX_PARTS, RepairPart, entry_hash, open_part, seal_part,
 };
@@ -21,6 +23,7 @@ pub use note::{Grant, MAX_NOTE, Note, NoteSecret, box_secret, check_box_key, sig
 pub use slot::{Held, SlotError, SlotList};
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
 use cairn_crypto::keys::{PublicKey, SecretKey, Signature, SignatureError};
 use cairn_crypto::sealed::BoxPublic;
 use cairn_storage_rules::types::{CoSigned, Fragment, Revision, SignedReceipt, Signer};
@@ -58,7 +61,8 @@ pub struct Signed {
     /// What the signature covers besides the body.
     pub head: Head,
     /// [`Body`] in borsh.
-    pub body: Vec<u8>,
+    #[borsh(serialize_with = "direct::write", deserialize_with = "direct::read")]
+    pub body: Bytes,
     /// Leave of another lease's customer, for an agent that reads an index log.
     pub grant: Option<Grant>,
     /// Over (head, BLAKE3 of body), domain [`REQUEST`], by whom `head.signer` names.
@@ -105,7 +109,8 @@ pub enum Body {
         /// Where `bytes` begin.
         offset: u64,
         /// At most [`MAX_PART`].
-        bytes: Vec<u8>,
+        #[borsh(serialize_with = "direct::write", deserialize_with = "direct::read")]
+        bytes: Bytes,
     },
     /// Bytes of a fragment, staged or standing. Answer: [`Reply::Bytes`].
     Get {
@@ -189,7 +194,7 @@ pub enum Reply {
         have: u64,
     },
     /// Bytes of a fragment, exactly as many as were asked for.
-    Bytes(Vec<u8>),
+    Bytes(#[borsh(serialize_with = "direct::write", deserialize_with = "direct::read")] Bytes),
     /// What the slot holds.
     List(Listing),
     /// The standing revision, signed by both sides.
@@ -327,7 +332,7 @@ fn signed_bytes(head: &Head, body: &[u8]) -> Vec<u8> {
 impl Signed {
     /// Signs a request with the key of whom `head.signer` names.
     pub fn new(head: Head, body: &Body, grant: Option<Grant>, key: &SecretKey) -> Self {
-        let body = encode(body);
+        let body = Bytes::from(encode(body));
         let signature = key.sign(REQUEST, &signed_bytes(&head, &body));
         Self { head, body, grant, signature }
     }
@@ -345,7 +350,10 @@ impl Signed {
     /// # Errors
     /// Malformed bytes or a limit exceeded.
     pub fn body(&self) -> Result<Body, DecodeError> {
-        let body: Body = decode_bounded(&self.body, MAX_MESSAGE)?;
+        let body = match direct::put_body(&self.body) {
+            Some(put) => put?,
+            None => decode_bounded(&self.body, MAX_MESSAGE)?,
+        };
         body.check_limits()?;
         Ok(body)
     }
@@ -420,30 +428,17 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
     versioned(request)
 }
 
-/// Reads a request; the body is read by [`Signed::body`] once its signature is checked.
-///
-/// # Errors
-/// Malformed, another version, or over [`MAX_MESSAGE`].
-pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
-    unversioned(bytes)
-}
-
 /// Bytes of an answer.
 pub fn encode_reply(reply: &Result<Reply, WireError>) -> Vec<u8> {
     versioned(reply)
 }
 
-/// Reads an answer.
-///
-/// # Errors
-/// Malformed, another version, or over [`MAX_MESSAGE`].
-pub fn decode_reply(bytes: &[u8]) -> Result<Result<Reply, WireError>, DecodeError> {
-    let reply: Result<Reply, WireError> = unversioned(bytes)?;
-    match &reply {
-        Ok(Reply::List(list)) => limit(list.entries.len(), MAX_LISTED)?,
-        Ok(Reply::Note(Some(note))) => note.check_limits()?,
-        Err(e) => limit(e.code.len().max(e.cause.len()).max(e.remedy.len()), 4096)?,
-        _ => {}
+/// Limits of an answer that its decoding does not hold by itself.
+fn check_reply(reply: &Result<Reply, WireError>) -> Result<(), DecodeError> {
+    match reply {
+        Ok(Reply::List(list)) => limit(list.entries.len(), MAX_LISTED),
+        Ok(Reply::Note(Some(note))) => note.check_limits(),
+        Err(e) => limit(e.code.len().max(e.cause.len()).max(e.remedy.len()), 4096),
+        _ => Ok(()),
     }
-    Ok(reply)
 }

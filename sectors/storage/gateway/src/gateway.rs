@@ -1,6 +1,7 @@
 //! The gateway: buckets and objects over the volume and the log, without any protocol.
 
 mod escrow;
+mod ingest;
 mod objects;
 mod parts;
 mod start;

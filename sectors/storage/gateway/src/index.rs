@@ -64,6 +64,8 @@ pub struct Index {
     uploads: BTreeMap<UploadId, UploadState>,
     segments: BTreeMap<SegmentId, SegmentState>,
     access: BTreeMap<String, String>,
+    /// KiB on each slot of a lease that its segments take.
+    chunks: BTreeMap<LeaseId, u64>,
     /// Fragments that are not where they belong.
     incomplete: BTreeSet<(SegmentId, u16)>,
     /// Segments that nothing refers to any more, since the last [`Index::take_dead`].
@@ -121,6 +123,10 @@ impl Index {
     /// Segments of one lease, by id.
     pub fn segments_of<'a>(&'a self, lease: &'a LeaseId) -> impl Iterator<Item = &'a SegmentState> {
         self.segments.values().filter(move |s| s.meta.lease() == lease)
+    }
+    /// KiB that the segments of a lease take on each of its slots.
+    pub fn chunks_of(&self, lease: &LeaseId) -> u64 {
+        self.chunks.get(lease).copied().unwrap_or(0)
     }
     /// Secret of an access key.
     pub fn secret(&self, access_key: &str) -> Option<&str> {
@@ -260,6 +266,8 @@ impl Index {
         roots.resize(usize::from(meta.profile().n()), None);
         let empty = (0u16..).zip(&roots).filter(|(_, r)| r.is_none());
         self.incomplete.extend(empty.map(|(slot, _)| (id, slot)));
+        let chunks = self.chunks.entry(*meta.lease()).or_default();
+        *chunks = chunks.saturating_add(chunks_of(&meta));
         self.segments.insert(id, SegmentState { meta: Arc::new(meta), roots, live: 0 });
     }
 
@@ -304,6 +312,9 @@ impl Index {
                 (0..gone.meta.profile().n()).for_each(|slot| {
                     self.incomplete.remove(&(run.segment, slot));
                 });
+                if let Some(chunks) = self.chunks.get_mut(gone.meta.lease()) {
+                    *chunks = chunks.saturating_sub(chunks_of(&gone.meta));
+                }
                 self.dead.push(gone.meta);
             }
         }
@@ -332,6 +343,11 @@ impl Index {
         }
         out
     }
+}
+
+/// KiB of each fragment of a segment.
+pub(crate) fn chunks_of(meta: &SegmentMeta) -> u64 {
+    meta.fragment_len().div_ceil(1024).max(1)
 }
 
 fn stored(s: &SegmentState) -> Mutation {

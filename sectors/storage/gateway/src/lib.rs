@@ -10,6 +10,7 @@ pub mod memory;
 mod notes;
 pub mod operators;
 pub mod packer;
+mod pool;
 pub mod ports;
 pub mod record;
 pub mod s3;

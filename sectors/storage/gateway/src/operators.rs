@@ -1,13 +1,12 @@
 //! Talking to operators: one signed request, one answer.
 
 use crate::error::{GatewayError, ShardError};
+use crate::pool::Pool;
 use crate::ports::{ChainPort, Seat};
 use bytes::Bytes;
 use cairn_net::{NetError, Transport};
 use cairn_storage_codec::SegmentId;
-use cairn_storage_codec::wire::{
-    self, Body, Head, Listing, LogEntry, LogPage, LogState, Reply, Request, Signed,
-};
+use cairn_storage_codec::wire::{self, Body, Head, Listing, LogEntry, LogPage, LogState, Reply, Request};
 use cairn_storage_rules::types::{CoSigned, Fragment, SignedReceipt, Signer};
 use cairn_types::{Epoch, Hash, NetworkId};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ pub struct Operators {
     network: NetworkId,
     epoch: AtomicU64,
     nonce: AtomicU64,
+    buffers: Pool,
 }
 
 impl Operators {
@@ -30,7 +30,12 @@ impl Operators {
     pub async fn new(transport: Arc<dyn Transport>, chain: Arc<dyn ChainPort>) -> Result<Self, GatewayError> {
         let (network, epoch) = (chain.network(), chain.epoch().await?);
         let (epoch, nonce) = (AtomicU64::new(epoch.0), AtomicU64::new(0));
-        Ok(Self { transport, chain, network, epoch, nonce })
+        Ok(Self { transport, chain, network, epoch, nonce, buffers: Pool::default() })
+    }
+
+    /// Buffers of fragments and messages.
+    pub(crate) const fn buffers(&self) -> &Pool {
+        &self.buffers
     }
 
     /// The network.
@@ -81,12 +86,12 @@ impl Operators {
             nonce: self.nonce.fetch_add(1, Ordering::Relaxed),
             signer: Signer::Customer,
         };
-        let message = Signed::new(head, body, None, &at.pen.key).message();
-        self.exchange(at, message).await
+        let mut buffer = self.buffers.take(wire::message_len(body));
+        buffer.bytes = wire::encode_signed(std::mem::take(&mut buffer.bytes), head, body, None, &at.pen.key);
+        self.exchange(at, buffer.freeze()).await
     }
 
-    async fn exchange(&self, at: &Seat, message: Vec<u8>) -> Result<Reply, wire::WireError> {
-        let message = Bytes::from(message);
+    async fn exchange(&self, at: &Seat, message: Bytes) -> Result<Reply, wire::WireError> {
         let mut answer = self.transport.call(&at.endpoint, message.clone()).await;
         // Every request may be repeated; a peer that is down is not asked again.
         for _ in 0..REPEAT {
@@ -106,7 +111,7 @@ impl Operators {
     /// It does not answer, or its answer is not signed by it.
     pub async fn hello(&self, at: &Seat) -> Result<wire::Hello, ShardError> {
         let message = wire::encode_request(&Request::Hello);
-        match self.exchange(at, message).await.map_err(shard_error)? {
+        match self.exchange(at, message.into()).await.map_err(shard_error)? {
             Reply::Hello(hello) if hello.device == at.device => {
                 let signed = wire::check_box_key(&hello, &at.endpoint);
                 signed.map(|()| hello).map_err(|e| ShardError::Refused(e.to_string()))
@@ -130,7 +135,7 @@ impl Operators {
         let mut offset = 0usize;
         loop {
             let end = offset.saturating_add(part).min(bytes.len());
-            let (at_byte, bytes_of_part) = (len64(offset), bytes[offset..end].to_vec());
+            let (at_byte, bytes_of_part) = (len64(offset), bytes.slice(offset..end));
             let body = Body::Put { segment, fragment, offset: at_byte, bytes: bytes_of_part };
             match self.ask(at, body).await? {
                 Reply::Put { have } if have == fragment.len => return Ok(()),
@@ -160,7 +165,7 @@ impl Operators {
                 Reply::Bytes(bytes) if len64(bytes.len()) == u64::from(part) => {
                     from += u64::from(part);
                     if out.is_empty() && from == end {
-                        return Ok(bytes.into());
+                        return Ok(bytes);
                     }
                     out.extend_from_slice(&bytes);
                 }

@@ -2,6 +2,7 @@
 //! that are not here answer `NotImplemented`.
 
 mod auth;
+mod checksum;
 mod convert;
 mod listing;
 mod objects;

@@ -1,21 +1,29 @@
 //! The HTTP server around the S3 service.
 
+mod impatient;
+
 use crate::gateway::Gateway;
 use crate::s3::{GatewayAuth, GatewayS3};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use impatient::Impatient;
 use s3s::Body;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+
+/// How long a client may take nothing of an answer, which holds memory meanwhile.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Limits of the server.
 #[derive(Clone, Debug)]
@@ -125,17 +133,48 @@ async fn connection(
     let handle = service_fn(move |request: Request<Incoming>| {
         let (service, requests) = (service.clone(), Arc::clone(&requests));
         async move {
-            let Ok(permit) = requests.try_acquire_owned() else { return Ok(slow_down()) };
+            let Ok(permit) = requests.try_acquire_owned() else { return Ok(slow_down().map(Answer::free)) };
             let answer = hyper::service::Service::call(&service, request).await;
-            drop(permit);
-            answer
+            // A request counts until the last byte of its answer is on its way.
+            answer.map(|a| a.map(|body| Answer { body, _permit: Some(permit) }))
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header).half_close(true);
+    let stream = Impatient::new(stream, STALL);
     let served = watched.watch(http.serve_connection(TokioIo::new(stream), handle)).await;
     if let Err(e) = served {
         tracing::debug!(error = %e, "a connection ended");
+    }
+}
+
+/// The body of an answer with the request's place among those at once.
+struct Answer {
+    body: Body,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    const fn free(body: Body) -> Self {
+        Self { body, _permit: None }
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = <Body as hyper::body::Body>::Data;
+    type Error = <Body as hyper::body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -5,18 +5,20 @@
 //! segment of a healthy lease survives the loss of any n - k operators, and one written while some were down survives
 //! the loss of n - k counting those.
 
+mod budget;
 mod heal;
 pub mod lease;
 mod put;
 mod read;
 mod revise;
 
+use budget::Budgets;
 pub use lease::Lease;
 pub use put::{Ready, Writer, segment_plain};
 pub use revise::Flushed;
 
 use crate::error::GatewayError;
-use crate::index::Index;
+use crate::index::{Index, chunks_of};
 use crate::operators::Operators;
 use crate::ports::{ChainPort, Seat};
 use crate::record::Stored;
@@ -26,7 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// Limits of a volume.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +38,12 @@ pub struct VolumeLimits {
     pub get: Duration,
     /// How long a slot that failed before is waited for once enough others are done.
     pub grace: Duration,
-    /// Bytes of fragments that may be in memory at once.
+    /// Bytes of fragments and of the messages that carry them that may be in memory at once.
     pub memory: u64,
+    /// Bytes of bodies that may wait to be sealed.
+    pub bodies: u64,
+    /// Bytes of segments that may be read, or be read and not yet taken by the client.
+    pub answers: u64,
     /// Receipts are sent after this many KiB served by a slot; half of what an operator serves on trust.
     pub receipt_kib: u64,
     /// Most KiB that an operator serves or takes on trust ([`cairn_storage_rules::types::Params::exposure_kib`]).
@@ -51,7 +56,9 @@ impl Default for VolumeLimits {
             put: Duration::from_secs(10),
             get: Duration::from_secs(4),
             grace: Duration::from_millis(100),
-            memory: 192 << 20,
+            memory: 160 << 20,
+            bodies: 64 << 20,
+            answers: 96 << 20,
             receipt_kib: 4 << 10,
             exposure_kib: 16 << 10,
         }
@@ -83,7 +90,7 @@ pub struct Volume {
     limits: VolumeLimits,
     leases: RwLock<BTreeMap<LeaseId, Arc<Lease>>>,
     log_paid: AtomicBool,
-    budget: Arc<Semaphore>,
+    budgets: Budgets,
     /// Chunks on each slot of a lease that segments being filled will take.
     claims: Arc<Mutex<BTreeMap<LeaseId, u64>>>,
     /// Uploaded, not yet in the index.
@@ -118,7 +125,6 @@ impl Volume {
         index: Arc<RwLock<Index>>,
         limits: VolumeLimits,
     ) -> Self {
-        let permits = usize::try_from(limits.memory >> 10).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             operators,
             chain,
@@ -127,7 +133,7 @@ impl Volume {
             limits,
             leases: RwLock::default(),
             log_paid: AtomicBool::new(true),
-            budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            budgets: Budgets::new(&limits),
             claims: Arc::default(),
             pending: Mutex::default(),
             garbage: Mutex::default(),
@@ -186,10 +192,10 @@ impl Volume {
 
     /// Fragments of a slot's capacity that are taken, in KiB.
     fn used_chunks(&self, lease: &LeaseId) -> u64 {
-        let chunks = |m: &SegmentMeta| m.fragment_len().div_ceil(1024).max(1);
-        let stored: u64 = read(&self.index).segments_of(lease).map(|s| chunks(&s.meta)).sum();
+        let stored = read(&self.index).chunks_of(lease);
         let pending = lock(&self.pending);
-        let under_way = pending.values().filter(|s| s.meta.lease() == lease).map(|s| chunks(&s.meta)).sum();
+        let under_way =
+            pending.values().filter(|s| s.meta.lease() == lease).map(|s| chunks_of(&s.meta)).sum();
         stored.saturating_add(under_way)
     }
 

@@ -2,7 +2,7 @@
 
 use cairn_storage_codec::segment::SegmentId;
 use cairn_storage_node::Store;
-use cairn_storage_node::disk::RealDisk;
+use cairn_storage_node::disk::{Reads, RealDisk};
 use cairn_storage_node::store::{Quota, SlotKey};
 use cairn_storage_rules::types::Fragment;
 use cairn_types::{Hash, LeaseId};
@@ -14,7 +14,7 @@ const COUNT: u8 = 200;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args().nth(1).ok_or("usage: speed DIR (a fresh directory)")?;
     let store = Arc::new(Store::open(Arc::new(RealDisk::new(dir)?), 8 << 30)?);
-    let quota = Quota { reserve: 8 << 30, exposure: 8 << 30 };
+    let quota = Quota { reserve: 8 << 30, exposure: 8 << 30, reads: Reads::Soon };
     for threads in [1u8, 8] {
         let key = SlotKey { lease: LeaseId([threads; 32]), slot: 0, generation: 0 };
         let data: Vec<Vec<u8>> = (0..COUNT).map(|n| vec![n; 1 << 20]).collect();

@@ -3,7 +3,7 @@
 use cairn_crypto::keys::{PublicKey, SecretKey};
 use cairn_net::{NetError, Transport};
 use cairn_storage_codec::wire::{
-    Body, Grant, Head, Hello, Reply, Request, Signed, WireError, code, decode_reply, encode_request,
+    Body, Grant, Head, Hello, Reply, Request, WireError, code, decode_reply, encode_request, encode_signed,
 };
 use cairn_types::Refusal;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Caller {
         grant: Option<Grant>,
         key: &SecretKey,
     ) -> Result<Reply, CallError> {
-        let message = Signed::new(head, body, grant, key).message();
+        let message = encode_signed(Vec::new(), head, body, grant, key);
         self.send(to, message).await
     }
 

@@ -4,10 +4,20 @@ mod real;
 mod sim;
 
 pub use real::RealDisk;
-pub use sim::{Fault, SimDisk};
+pub use sim::{Fault, Lie, SimDisk};
 
 use std::io;
 use std::path::Path;
+
+/// Whether a file will be read soon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// Yes: the system may keep it in memory.
+    #[default]
+    Soon,
+    /// Seldom: it should not push out what is read.
+    Seldom,
+}
 
 /// A directory tree. Paths are relative to its root.
 ///
@@ -18,7 +28,7 @@ pub trait Disk: Send + Sync {
     ///
     /// # Errors
     /// Full, read-only or failing; the file may exist in part.
-    fn write_new(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()>;
+    fn write_new(&self, path: &Path, parts: &[&[u8]], reads: Reads) -> io::Result<()>;
     /// Gives a file another name, replacing what was there.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Entry points for fuzzing: any bytes must come back as a value or an error, never as a panic.
 
+use bytes::Bytes;
 use cairn_storage_codec::keys::LeaseRepairKey;
 use cairn_storage_codec::wire::{
     Request, decode_reply, decode_request, encode_reply, encode_request, open_part,
@@ -7,7 +8,7 @@ use cairn_storage_codec::wire::{
 
 /// A request from anybody; what is accepted must encode to the same bytes.
 pub fn request(data: &[u8]) {
-    if let Ok(request) = decode_request(data) {
+    if let Ok(request) = decode_request(&Bytes::copy_from_slice(data)) {
         assert_eq!(encode_request(&request), data, "an accepted encoding is canonical");
         if let Request::Signed(signed) = request {
             let _ = signed.body();
@@ -17,7 +18,7 @@ pub fn request(data: &[u8]) {
 
 /// An answer from anybody.
 pub fn reply(data: &[u8]) {
-    if let Ok(reply) = decode_reply(data) {
+    if let Ok(reply) = decode_reply(&Bytes::copy_from_slice(data)) {
         assert_eq!(encode_reply(&reply), data, "an accepted encoding is canonical");
     }
 }

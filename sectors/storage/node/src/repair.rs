@@ -204,7 +204,12 @@ impl RepairAgent {
         let part = usize::try_from(MAX_PART).unwrap_or(usize::MAX);
         let mut offset = 0u64;
         for bytes in data.chunks(part) {
-            let body = Body::Put { segment: *segment, fragment, offset, bytes: bytes.to_vec() };
+            let body = Body::Put {
+                segment: *segment,
+                fragment,
+                offset,
+                bytes: bytes::Bytes::copy_from_slice(bytes),
+            };
             match self.ask(lease, slot, &body, None).await? {
                 Reply::Put { have } => offset = have,
                 other => return Err(nonsense(&other).into()),

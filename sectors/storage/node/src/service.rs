@@ -96,7 +96,7 @@ impl StorageNode {
         }
     }
 
-    async fn answer(&self, from: PublicKey, request: &[u8]) -> Result<Reply, WireError> {
+    async fn answer(&self, from: PublicKey, request: &Bytes) -> Result<Reply, WireError> {
         let inner = &self.0;
         let malformed = |e: cairn_types::DecodeError| {
             WireError::new(
@@ -183,14 +183,14 @@ impl StorageNode {
         }
         if let Some(agent) = a.agent {
             self.charge_agent(&a.key, agent, u64::from(len))?;
-            return inner.store.get(&a.key, segment, offset, len).map(Reply::Bytes);
+            return inner.store.get(&a.key, segment, offset, len).map(into_reply);
         }
         inner.store.serve(&a.key, u64::from(len), a.quota.exposure)?;
         let bytes = inner.store.get(&a.key, segment, offset, len);
         if bytes.is_err() {
             inner.store.unserve(&a.key, u64::from(len));
         }
-        bytes.map(Reply::Bytes)
+        bytes.map(into_reply)
     }
 
     /// Agents read unpaid: twice the slot and one exposure in an epoch, so that a repair and its check always fit.
@@ -276,6 +276,10 @@ impl StorageNode {
         let (served, receipted_kib) = inner.store.receipt(&a.key, signed)?;
         Ok(Reply::Served { served, receipted_kib })
     }
+}
+
+fn into_reply(bytes: Vec<u8>) -> Reply {
+    Reply::Bytes(bytes.into())
 }
 
 #[async_trait]

@@ -23,7 +23,7 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Reads};
 use files::Files;
 use index::{GARBAGE, HELD, Index, LOG, NOTES, OLD, REPAIRS, SLOTS};
 use rows::Garbage;
@@ -32,7 +32,7 @@ use rows::Garbage;
 pub type StoreError = Refusal;
 
 /// Most bytes of fragments that arrive in parts, all slots together.
-const MAX_PARTIAL: u64 = 256 << 20;
+const MAX_PARTIAL: u64 = 64 << 20;
 
 fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section leaves its value valid at each step that can panic.
@@ -64,13 +64,15 @@ fn as_len(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// Most bytes of a slot and of what may lie there unsigned.
+/// What a slot may take, and how: most bytes, most bytes unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Bytes reserved by the lease.
     pub reserve: u64,
     /// Bytes without a revision.
     pub exposure: u64,
+    /// How soon the slot's fragments are read.
+    pub reads: Reads,
 }
 
 struct Partial {

@@ -56,7 +56,7 @@ fn bodies() -> Vec<Body> {
     };
     let entry = LogEntry { checkpoint: Some(1), repair: vec![vec![1, 2]], private: vec![3] };
     vec![
-        Body::Put { segment, fragment: fragment(), offset: 7, bytes: vec![1, 2, 3] },
+        Body::Put { segment, fragment: fragment(), offset: 7, bytes: vec![1, 2, 3].into() },
         Body::Get { segment, offset: 1, len: 2 },
         Body::Delete { segments: vec![segment] },
         Body::List { staged: true, after: 5 },
@@ -122,10 +122,48 @@ fn every_body_is_frozen_and_round_trips() {
     for (body, want) in bodies().iter().zip(frozen) {
         let signed = Signed::new(head(), body, None, &key());
         assert_eq!(digest(&signed.body), want, "{body:?}");
-        let message = signed.clone().message();
+        let message = Bytes::from(signed.clone().message());
+        assert_eq!(encode_signed(vec![7], head(), body, None, &key()), message);
         assert_eq!(decode_request(&message), Ok(Request::Signed(Box::new(signed.clone()))));
         assert_eq!(signed.body().as_ref(), Ok(body));
         assert_eq!(signed.check(&key().public()), Ok(()));
+    }
+}
+
+/// Reading in place accepts what borsh accepts, and reads the same.
+#[test]
+fn messages_read_in_place_are_those_of_borsh() {
+    let put = Body::Put {
+        segment: SegmentId([1; 32]),
+        fragment: fragment(),
+        offset: 7,
+        bytes: vec![5; 300].into(),
+    };
+    let grant = Grant::new(NetworkId([1; 32]), LeaseId([2; 32]), DeviceId([3; 32]), &key());
+    let request = Signed::new(head(), &put, Some(grant), &key());
+    assert_eq!(encode_signed(vec![7], head(), &put, Some(grant), &key()), request.clone().message());
+    let reply: Result<Reply, WireError> = Ok(Reply::Bytes(vec![9; 300].into()));
+    let (asked, answered) = (request.message(), encode_reply(&reply));
+    let (cases, step) = ([asked, answered], 7);
+    for whole in cases {
+        let cut = (0..=whole.len()).map(|n| whole[..n].to_vec());
+        let longer = [whole.clone(), vec![0]].concat();
+        let bent = (0..whole.len()).step_by(step).map(|at| {
+            let mut bent = whole.clone();
+            bent[at] ^= 3;
+            bent
+        });
+        for bytes in cut.chain(bent).chain([longer]) {
+            let message = Bytes::from(bytes);
+            let borsh: Result<Request, _> = unversioned(&message);
+            assert_eq!(decode_request(&message).ok(), borsh.ok());
+            if let Ok(Request::Signed(signed)) = decode_request(&message) {
+                let borsh = decode_bounded::<Body>(&signed.body, MAX_MESSAGE).ok();
+                assert_eq!(signed.body().ok(), borsh.filter(|b| b.check_limits().is_ok()));
+            }
+            let borsh: Result<Result<Reply, WireError>, _> = unversioned(&message);
+            assert_eq!(decode_reply(&message).ok(), borsh.ok().filter(|r| check_reply(r).is_ok()));
+        }
     }
 }
 
@@ -136,7 +174,7 @@ fn a_signature_covers_head_and_body() {
     other.head.fence = 6;
     assert!(other.check(&key().public()).is_err());
     let mut other = signed.clone();
-    other.body = encode(&Body::Status);
+    other.body = encode(&Body::Status).into();
     assert!(other.check(&key().public()).is_err());
     assert!(signed.check(&SecretKey::from_seed(&[1; 32]).public()).is_err());
 }
@@ -147,15 +185,20 @@ fn limits_hold_on_the_receiving_side() {
     let segment = SegmentId([1; 32]);
     assert!(over(Body::Get { segment, offset: 0, len: MAX_PART + 1 }));
     assert!(!over(Body::Get { segment, offset: 0, len: MAX_PART }));
-    assert!(over(Body::Put { segment, fragment: fragment(), offset: 0, bytes: vec![0; (4 << 20) + 1] }));
+    assert!(over(Body::Put {
+        segment,
+        fragment: fragment(),
+        offset: 0,
+        bytes: vec![0; (4 << 20) + 1].into()
+    }));
     assert!(over(Body::Delete { segments: vec![segment; MAX_IDS + 1] }));
     let big = LogEntry { private: vec![0; MAX_LOG_BATCH], ..LogEntry::default() };
     assert!(over(Body::LogAppend { seq: 0, prev: Hash::default(), entries: vec![big] }));
     let parts = LogEntry { repair: vec![Vec::new(); MAX_PARTS + 1], ..LogEntry::default() };
     assert!(over(Body::LogAppend { seq: 0, prev: Hash::default(), entries: vec![parts] }));
-    assert!(decode_request(&vec![VERSION; MAX_MESSAGE + 1]).is_err());
-    assert!(decode_request(&[VERSION + 1, 0]).is_err());
-    assert!(decode_request(&[]).is_err());
+    assert!(decode_request(&vec![VERSION; MAX_MESSAGE + 1].into()).is_err());
+    assert!(decode_request(&Bytes::from_static(&[VERSION + 1, 0])).is_err());
+    assert!(decode_request(&Bytes::new()).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Multipart uploads.
 
+use super::ingest::Incoming;
 use super::{BodyStream, Gateway};
 use crate::digest::Digests;
 use crate::error::GatewayError;
@@ -21,6 +22,8 @@ pub struct PutPart {
     pub algorithms: Vec<Algorithm>,
     /// Most bytes accepted.
     pub limit: u64,
+    /// Bytes announced, or more; what is set aside for the body goes by it.
+    pub expected: Option<u64>,
     /// Unix time in seconds.
     pub now: u64,
 }
@@ -58,7 +61,8 @@ impl Gateway {
     ) -> Result<PartDone, GatewayError> {
         self.index().upload(&put.bucket, &put.key, &put.id)?;
         // Never inline: the runs of parts are joined at the end.
-        let done = self.ingest(body, &put.algorithms, put.limit, false).await?;
+        let (algorithms, limit, expected) = (put.algorithms.as_slice(), put.limit, put.expected);
+        let done = self.ingest(Incoming { body, algorithms, limit, expected, inline: false }).await?;
         verify(&done.digests)?;
         let Digests { md5, checksums } = done.digests;
         let (size, modified, placement) = (done.size, put.now, done.placement);

@@ -100,7 +100,7 @@ impl MemoryNode {
 
     fn answer(&self, request: &[u8]) -> Result<Reply, WireError> {
         let bad = |e: cairn_types::DecodeError| refuse(code::MALFORMED, &e.to_string());
-        let signed = match wire::decode_request(request).map_err(bad)? {
+        let signed = match wire::decode_request(&Bytes::copy_from_slice(request)).map_err(bad)? {
             Request::Hello => {
                 return Ok(Reply::Hello(wire::sign_box_key(
                     cairn_types::NetworkId([5; 32]),
@@ -257,7 +257,7 @@ fn get(
     let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
     let bytes = piece.bytes.get(from..to).ok_or_else(|| refuse(code::MALFORMED, "outside"))?;
     slot.served += u64::from(len);
-    Ok(Reply::Bytes(bytes.to_vec()))
+    Ok(Reply::Bytes(Bytes::copy_from_slice(bytes)))
 }
 
 fn list(slot: &SlotMem, staged: bool, after: u64) -> Reply {

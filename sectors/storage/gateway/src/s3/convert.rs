@@ -134,6 +134,21 @@ impl Headers {
     }
 }
 
+/// The headers and metadata that an object keeps, out of any input that brings them.
+macro_rules! kept_headers {
+    ($input:ident) => {
+        Headers::new($input.metadata)?
+            .with("content-type", $input.content_type)
+            .with("cache-control", $input.cache_control)
+            .with("content-disposition", $input.content_disposition)
+            .with("content-encoding", $input.content_encoding)
+            .with("content-language", $input.content_language)
+            .expires($input.expires)
+            .done()
+    };
+}
+pub(super) use kept_headers;
+
 /// Metadata as s3s wants it.
 pub fn metadata(attributes: &Attributes) -> Option<Metadata> {
     (!attributes.user.is_empty()).then(|| attributes.user.clone().into_iter().collect())
@@ -232,4 +247,9 @@ pub fn checksum_fields(checksums: &[Checksum]) -> [Option<String>; 5] {
 /// Refuses what we would otherwise ignore to the client's harm.
 pub fn unsupported(asked: bool, what: &'static str) -> S3Result<()> {
     if asked { Err(s3_error!(NotImplemented, "{what} is not implemented here")) } else { Ok(()) }
+}
+
+/// Bytes that a request announces; never fewer than its body has.
+pub fn hint(content_length: Option<i64>) -> Option<u64> {
+    content_length.and_then(|len| u64::try_from(len).ok())
 }

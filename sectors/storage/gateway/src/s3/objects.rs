@@ -30,14 +30,7 @@ pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S
         trailer,
         i.content_md5.as_deref(),
     )?;
-    let attributes = Headers::new(i.metadata)?
-        .with("content-type", i.content_type)
-        .with("cache-control", i.cache_control)
-        .with("content-disposition", i.content_disposition)
-        .with("content-encoding", i.content_encoding)
-        .with("content-language", i.content_language)
-        .expires(i.expires)
-        .done();
+    let attributes = kept_headers!(i);
     let put = Put {
         bucket: i.bucket,
         key: i.key,
@@ -45,6 +38,7 @@ pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S
         condition: condition(i.if_match.as_ref(), i.if_none_match.as_ref()),
         algorithms: expected.algorithms.clone(),
         limit: MAX_BODY,
+        expected: hint(i.content_length),
         now: seconds(),
     };
     let done = g.put_object(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
@@ -156,9 +150,7 @@ fn returned(found: &Found, mode: Option<&ChecksumMode>) -> ([Option<String>; 5],
     if !whole || found.object.checksums.is_empty() {
         return ([const { None }; 5], None);
     }
-    let composite = found.object.checksums.iter().any(|c| c.composite);
-    let kind = if composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
-    (checksum_fields(&found.object.checksums), Some(ChecksumType::from_static(kind)))
+    (checksum_fields(&found.object.checksums), super::checksum::kind(&found.object.checksums))
 }
 
 pub async fn get(g: &Arc<Gateway>, i: GetObjectInput) -> S3Result<S3Response<GetObjectOutput>> {
@@ -310,14 +302,7 @@ pub async fn copy(g: &Arc<Gateway>, i: CopyObjectInput) -> S3Result<S3Response<C
     if !replace && from_bucket == i.bucket && from_key == i.key {
         return Err(s3_error!(InvalidRequest, "a copy onto itself has to replace the metadata"));
     }
-    let attributes = Headers::new(i.metadata)?
-        .with("content-type", i.content_type)
-        .with("cache-control", i.cache_control)
-        .with("content-disposition", i.content_disposition)
-        .with("content-encoding", i.content_encoding)
-        .with("content-language", i.content_language)
-        .expires(i.expires)
-        .done();
+    let attributes = kept_headers!(i);
     let now = seconds();
     let attributes = replace.then_some(attributes);
     g.copy_object(&object, &i.bucket, &i.key, attributes, now).await.map_err(refusal)?;

@@ -1,15 +1,14 @@
 //! Multipart uploads.
 
+use super::checksum;
 use super::convert::*;
 use super::listing::namer;
 use super::objects::{MAX_BODY, reread, source};
 use crate::error::GatewayError;
 use crate::gateway::{Gateway, PutPart};
-use crate::record::{Algorithm, Checksum, Upload, UploadId};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use crate::record::{Algorithm, Checksum, Etag, Upload, UploadId};
 use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use std::sync::Arc;
 
 /// Highest part number.
@@ -35,18 +34,12 @@ pub async fn create(
     unsupported(i.sse_customer_algorithm.is_some(), "encryption with a key of the customer's")?;
     unsupported(i.object_lock_mode.is_some() || i.object_lock_legal_hold_status.is_some(), "object lock")?;
     unsupported(i.tagging.is_some(), "tagging")?;
-    let attributes = Headers::new(i.metadata)?
-        .with("content-type", i.content_type)
-        .with("cache-control", i.cache_control)
-        .with("content-disposition", i.content_disposition)
-        .with("content-encoding", i.content_encoding)
-        .with("content-language", i.content_language)
-        .expires(i.expires)
-        .done();
-    let full = i.checksum_type.as_ref().is_some_and(|t| t.as_str() == ChecksumType::FULL_OBJECT);
-    let announced = i.checksum_algorithm.as_ref().and_then(|a| algorithm(a.as_str()));
-    // A checksum over the whole cannot be made from those of the parts here: the parts' own are still checked.
-    let algorithm = announced.filter(|a| !full && *a != Algorithm::Crc64Nvme);
+    let mut attributes = kept_headers!(i);
+    let announced = checksum::announced(i.checksum_algorithm.as_ref(), i.checksum_type.as_ref())?;
+    if announced.is_some_and(|(_, full)| full) {
+        attributes.headers.insert(checksum::TYPE.into(), ChecksumType::FULL_OBJECT.into());
+    }
+    let algorithm = announced.map(|(algorithm, _)| algorithm);
     let (bucket, key) = (i.bucket, i.key);
     let upload =
         Upload { bucket: bucket.clone(), key: key.clone(), started: seconds(), attributes, algorithm };
@@ -78,8 +71,16 @@ pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Re
     if let Some(a) = announced.filter(|a| !expected.algorithms.contains(a)) {
         expected.algorithms.push(a);
     }
-    let (algorithms, now) = (expected.algorithms.clone(), seconds());
-    let put = PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, now };
+    let put = PutPart {
+        bucket: i.bucket,
+        key: i.key,
+        id,
+        number,
+        algorithms: expected.algorithms.clone(),
+        limit: MAX_BODY,
+        expected: hint(i.content_length),
+        now: seconds(),
+    };
     let done = g.put_part(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     answer(UploadPartOutput {
@@ -118,9 +119,11 @@ pub async fn part_copy(
     };
     let algorithms: Vec<Algorithm> =
         g.index().upload(&i.bucket, &i.key, &id).map_err(refusal)?.upload.algorithm.into_iter().collect();
+    let expected = Some(range.end.saturating_sub(range.start));
     let body = reread(g, object, range).await?;
     let now = seconds();
-    let put = PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, now };
+    let put =
+        PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, expected, now };
     let done = g.put_part(put, body, |_| Ok(())).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     let result = CopyPartResult {
@@ -135,19 +138,34 @@ pub async fn part_copy(
     answer(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
 }
 
-/// The parts that a client names, compared with what was uploaded.
-fn chosen(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId) -> S3Result<Vec<(u16, [u8; 16])>> {
+/// A part's number and the MD5 in its tag.
+type Named = (u16, [u8; 16]);
+
+/// The parts that a client names, with the MD5s in their tags.
+fn named(i: &CompleteMultipartUploadInput) -> S3Result<Vec<(&CompletedPart, u16, [u8; 16])>> {
+    let parts = i.multipart_upload.as_ref().and_then(|m| m.parts.as_ref());
+    let parts =
+        parts.filter(|p| !p.is_empty()).ok_or_else(|| s3_error!(MalformedXML, "name at least one part"))?;
+    let one = |part| {
+        let part: &CompletedPart = part;
+        let number = part_number(part.part_number.unwrap_or(0))?;
+        let md5 = part.e_tag.as_ref().and_then(part_md5);
+        Ok((part, number, md5.ok_or_else(|| refusal(GatewayError::InvalidPart(number)))?))
+    };
+    parts.iter().map(one).collect()
+}
+
+/// The parts named, compared with what was uploaded, and the checksum of what they make.
+fn chosen(
+    g: &Gateway,
+    i: &CompleteMultipartUploadInput,
+    id: &UploadId,
+) -> S3Result<(Vec<Named>, Vec<Checksum>)> {
     let index = g.index();
     let state = index.upload(&i.bucket, &i.key, id).map_err(refusal)?;
-    let named = i.multipart_upload.as_ref().and_then(|m| m.parts.as_ref());
-    let named =
-        named.filter(|p| !p.is_empty()).ok_or_else(|| s3_error!(MalformedXML, "name at least one part"))?;
-    let mut out = Vec::with_capacity(named.len());
-    for part in named {
-        let number = part_number(part.part_number.unwrap_or(0))?;
+    let mut out = Vec::new();
+    for (part, number, md5) in named(i)? {
         let bad = || refusal(GatewayError::InvalidPart(number));
-        let md5 = part.e_tag.as_ref().and_then(part_md5).ok_or_else(bad)?;
-        let stored = checksum_fields(&state.parts.get(&number).ok_or_else(bad)?.checksums);
         let given = [
             &part.checksum_crc32,
             &part.checksum_crc32c,
@@ -155,48 +173,45 @@ fn chosen(g: &Gateway, i: &CompleteMultipartUploadInput, id: &UploadId) -> S3Res
             &part.checksum_sha1,
             &part.checksum_sha256,
         ];
-        if given.iter().zip(&stored).any(|(g, s)| g.is_some() && s.is_some() && *g != s) {
+        if checksum::contradicts(given, state.parts.get(&number).ok_or_else(bad)?) {
             return Err(bad());
         }
         out.push((number, md5));
     }
-    Ok(out)
+    let made = checksum::of_parts(state, &out);
+    checksum::verify(i, &made)?;
+    Ok((out, made))
 }
 
-/// The checksum of the parts' checksums, where the upload announced an algorithm.
-fn composite(
-    g: &Gateway,
-    i: &CompleteMultipartUploadInput,
-    id: &UploadId,
-    parts: &[(u16, [u8; 16])],
-) -> Vec<Checksum> {
-    let index = g.index();
-    let Ok(state) = index.upload(&i.bucket, &i.key, id) else { return Vec::new() };
-    let Some(algorithm) = state.upload.algorithm else { return Vec::new() };
-    let mut all = crate::digest::Digester::new(&[algorithm]);
-    for (number, _) in parts {
-        let checksums = state.parts.get(number).map(|p| p.checksums.as_slice()).unwrap_or_default();
-        let value =
-            checksums.iter().find(|c| c.algorithm == algorithm).map(|c| BASE64_STANDARD.decode(&c.value));
-        let Some(Ok(bytes)) = value else { return Vec::new() };
-        all.update(&bytes);
-    }
-    let done = all.finish().checksums.into_iter();
-    done.map(|c| Checksum { value: format!("{}-{}", c.value, parts.len()), composite: true, ..c }).collect()
+async fn finish(g: &Gateway, i: &CompleteMultipartUploadInput) -> S3Result<(Etag, Vec<Checksum>)> {
+    let id = upload_id(&i.upload_id)?;
+    let (parts, checksums) = chosen(g, i, &id)?;
+    let condition = condition(i.if_match.as_ref(), i.if_none_match.as_ref());
+    let tag = crate::index::multipart_etag(parts.iter().map(|(_, md5)| md5));
+    g.complete_upload((&i.bucket, &i.key, id), parts, checksums.clone(), condition, seconds())
+        .await
+        .map_err(refusal)?;
+    Ok((tag, checksums))
+}
+
+/// What an earlier completion with the same parts made, if it is still there: a client whose answer was lost asks
+/// again and must hear the same.
+fn finished_before(g: &Gateway, i: &CompleteMultipartUploadInput) -> Option<(Etag, Vec<Checksum>)> {
+    let parts = named(i).ok()?;
+    let tag = crate::index::multipart_etag(parts.iter().map(|(_, _, md5)| md5));
+    let object = g.index().object(&i.bucket, &i.key).ok().filter(|o| o.etag == tag)?;
+    checksum::verify(i, &object.checksums).ok()?;
+    Some((tag, object.checksums.clone()))
 }
 
 pub async fn complete(
     g: &Gateway,
     i: CompleteMultipartUploadInput,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let id = upload_id(&i.upload_id)?;
-    let parts = chosen(g, &i, &id)?;
-    let checksums = composite(g, &i, &id, &parts);
-    let condition = condition(i.if_match.as_ref(), i.if_none_match.as_ref());
-    let tag = crate::index::multipart_etag(parts.iter().map(|(_, md5)| md5));
-    g.complete_upload((&i.bucket, &i.key, id), parts, checksums.clone(), condition, seconds())
-        .await
-        .map_err(refusal)?;
+    let (tag, checksums) = match finish(g, &i).await {
+        Err(e) if *e.code() == S3ErrorCode::NoSuchUpload => finished_before(g, &i).ok_or(e)?,
+        done => done?,
+    };
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&checksums);
     answer(CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", i.bucket, super::listing::percent(&i.key))),
@@ -208,7 +223,7 @@ pub async fn complete(
         checksum_crc64nvme: crc64,
         checksum_sha1: sha1,
         checksum_sha256: sha256,
-        checksum_type: (!checksums.is_empty()).then(|| ChecksumType::from_static(ChecksumType::COMPOSITE)),
+        checksum_type: checksum::kind(&checksums),
         ..Default::default()
     })
 }

@@ -1,8 +1,10 @@
 //! Sealing and storing a segment.
 
+use super::budget::Share;
 use super::{Lease, Volume, lock};
 use crate::error::{GatewayError, ShardError};
 use crate::log::salt;
+use crate::pool::Buffer;
 use crate::ports::Seat;
 use crate::record::{SlotRoot, Stored};
 use bytes::Bytes;
@@ -14,21 +16,21 @@ use cairn_types::{Hash, LeaseId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-/// Plaintext of a streamed segment: at most 256 records (16 MiB less 4 KiB), and fragments of at most 4 MiB.
+/// Plaintext of a streamed segment: at most 132 records (8.25 MiB less 2 KiB: a round 8 MiB fits into one, and a few
+/// of them fit into memory), and fragments of at most 4 MiB.
 pub fn segment_plain(profile: Profile) -> u64 {
-    let records = u64::from(profile.k()).saturating_mul(64).min(256);
+    let records = u64::from(profile.k()).saturating_mul(64).min(132);
     records.saturating_mul(u64::try_from(RECORD_PLAIN).unwrap_or(u64::MAX)).min(MAX_PLAIN)
 }
 
-/// A segment being sealed. Memory: its n fragments, within the volume's budget.
+/// A segment being sealed. Memory: its n fragments, and later the messages that carry them, within the volume's budget.
 pub struct Writer {
     sealer: Sealer,
-    fragments: Vec<Vec<u8>>,
+    fragments: Vec<Buffer>,
     seats: Arc<Vec<Seat>>,
-    permit: OwnedSemaphorePermit,
+    permit: Share,
     id: SegmentId,
     len: u64,
     room: u64,
@@ -41,7 +43,7 @@ pub struct Ready {
     roots: Vec<Hash>,
     fragments: Vec<Bytes>,
     seats: Arc<Vec<Seat>>,
-    permit: OwnedSemaphorePermit,
+    permit: Share,
     claim: Claim,
 }
 
@@ -68,7 +70,8 @@ impl Writer {
     /// The codec refuses.
     pub fn push(&mut self, plain: &[u8]) -> Result<(), GatewayError> {
         let fragments = &mut self.fragments;
-        let mut sink = |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].extend_from_slice(cell);
+        let mut sink =
+            |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].bytes.extend_from_slice(cell);
         self.sealer.push(plain, &mut sink)?;
         self.len = self.len.saturating_add(u64::try_from(plain.len()).unwrap_or(u64::MAX));
         Ok(())
@@ -80,12 +83,12 @@ impl Writer {
     pub fn finish(mut self) -> Result<Ready, GatewayError> {
         let fragments = &mut self.fragments;
         let sealed = self.sealer.finish(&mut |slot: u16, _: u64, cell: &[u8]| {
-            fragments[usize::from(slot)].extend_from_slice(cell);
+            fragments[usize::from(slot)].bytes.extend_from_slice(cell);
         })?;
         Ok(Ready {
             meta: sealed.meta,
             roots: sealed.padded_roots,
-            fragments: self.fragments.into_iter().map(Bytes::from).collect(),
+            fragments: self.fragments.into_iter().map(Buffer::freeze).collect(),
             seats: self.seats,
             permit: self.permit,
             claim: self.claim,
@@ -142,15 +145,16 @@ impl Volume {
         let (profile, seats) = (lease.profile(), lease.seats());
         let room = expected.min(segment_plain(profile));
         let fragment = erasure::fragment_len(profile, stream::cipher_len(room).unwrap_or(room));
-        let kib =
-            fragment.saturating_mul(profile.n().into()).div_ceil(1024).clamp(1, self.limits.memory >> 10);
-        let permits = u32::try_from(kib).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await;
-        let permit = permit.map_err(|_| GatewayError::Busy)?;
+        // Each fragment is there twice while it is sent: as it is, and in its message.
+        let permit = self
+            .budgets
+            .fragments
+            .take(fragment.saturating_mul(profile.n().into()).saturating_mul(2))
+            .await?;
         let id = SegmentId(salt()?);
         let sealer = Sealer::new(&self.keys, profile, id, lease.id(), &Lease::devices(&seats))?;
         let capacity = usize::try_from(fragment).unwrap_or(0);
-        let fragments = (0..profile.n()).map(|_| Vec::with_capacity(capacity)).collect();
+        let fragments = (0..profile.n()).map(|_| self.operators.buffers().take(capacity)).collect();
         Ok(Writer { sealer, fragments, seats, permit, id, len: 0, room, claim })
     }
 

@@ -70,14 +70,40 @@ impl Volume {
         None
     }
 
-    /// Deletes what is staged and not needed.
+    /// Deletes what is staged and not needed: segments that died here, and what a gateway left that stopped between
+    /// storing a segment and writing it down.
     async fn sweep(&self, lease: &Arc<Lease>) {
-        let Some(dead) = lock(&self.garbage).remove(&lease.id()) else { return };
-        let dead: Vec<SegmentId> = dead.into_iter().collect();
+        let dead = lock(&self.garbage).remove(&lease.id()).unwrap_or_default();
         for seat in lease.seats().iter() {
-            for part in dead.chunks(MAX_IDS) {
+            let orphans = tokio::time::timeout(self.limits.get, self.orphans(seat)).await;
+            let mut here = dead.clone();
+            here.extend(orphans.unwrap_or(Ok(Vec::new())).unwrap_or_default());
+            let here: Vec<SegmentId> = here.into_iter().collect();
+            for part in here.chunks(MAX_IDS) {
                 let delete = self.operators.delete(seat, part.to_vec());
                 let _ = tokio::time::timeout(self.limits.put, delete).await;
+            }
+        }
+    }
+
+    /// What is staged at a slot and neither on its way into the index nor in it.
+    async fn orphans(&self, seat: &Seat) -> Result<Vec<SegmentId>, ShardError> {
+        let mut out = self.staged_at(seat).await?;
+        // In this order: a segment is in the index before it leaves what is pending.
+        out.retain(|id| !lock(&self.pending).contains_key(id));
+        out.retain(|id| read(&self.index).segment(id).is_none());
+        Ok(out)
+    }
+
+    async fn staged_at(&self, seat: &Seat) -> Result<Vec<SegmentId>, ShardError> {
+        let (mut out, mut after) = (Vec::new(), 0u64);
+        loop {
+            let page = self.operators.list(seat, true, after).await?;
+            after = after.saturating_add(u64::try_from(page.entries.len()).unwrap_or(u64::MAX));
+            let end = page.entries.is_empty() || after >= page.total;
+            out.extend(page.entries.into_iter().map(|h| h.segment));
+            if end {
+                return Ok(out);
             }
         }
     }

@@ -94,6 +94,7 @@ fn part(id: [u8; 16], number: u16) -> PutPart {
         number,
         algorithms: Vec::new(),
         limit: 5 << 30,
+        expected: None,
         now: 1,
     }
 }

@@ -1,4 +1,5 @@
 //! The same gateway over the operators' real service, each with a simulated disk.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which may fail loudly.
 
 use crate::support::*;
 use cairn_net::{Local, Transport};

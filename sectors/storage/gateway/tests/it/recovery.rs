@@ -134,3 +134,26 @@ async fn snapshots_shorten_the_log_and_lose_nothing() {
     }
     assert!(get(&done.gateway, "segment").await.unwrap() == bytes(10_000, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fragments_that_a_dead_gateway_left_are_swept() {
+    let (world, g) = started(16).await;
+    put(&g, "k", &bytes(2_000_000, 1)).await.unwrap();
+    g.flush_revisions().await.unwrap();
+    let before: Vec<usize> = world.nodes.iter().map(|n| n.fragments()).collect();
+    // Stored, and refused before it gets into the index: what should be deleted is known to this gateway alone.
+    let refused =
+        g.put_object(request("lost"), body(&bytes(2_000_000, 2)), |_| Err(GatewayError::Busy)).await;
+    assert_eq!(refused, Err(GatewayError::Busy));
+    drop(g);
+    let left: usize = world.nodes.iter().map(|n| n.fragments()).sum();
+    assert!(left > before.iter().sum());
+    let g = world.start(&ROOT, config()).await.unwrap().gateway;
+    put(&g, "new", &bytes(2_000_000, 3)).await.unwrap();
+    assert_eq!(g.flush_revisions().await.unwrap().failed, 0);
+    let now: Vec<usize> = world.nodes.iter().map(|n| n.fragments()).collect();
+    let want: Vec<usize> = before.iter().map(|n| n * 2).collect();
+    assert_eq!(now, want);
+    assert!(get(&g, "k").await.unwrap() == bytes(2_000_000, 1));
+    assert!(get(&g, "new").await.unwrap() == bytes(2_000_000, 3));
+}

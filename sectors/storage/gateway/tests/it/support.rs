@@ -29,6 +29,7 @@ pub fn request(key: &str) -> Put {
         condition: Condition::default(),
         algorithms: Vec::new(),
         limit: 5 << 30,
+        expected: None,
         now: 1,
     }
 }

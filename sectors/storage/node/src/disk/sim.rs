@@ -5,7 +5,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Disk;
+use super::{Disk, Reads};
+
+/// Bytes that a crash leaves old or new together.
+const PAGE: usize = 4096;
 
 /// What a [`SimDisk`] does wrong from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,15 +26,37 @@ pub enum Fault {
     ReadOnly,
 }
 
+/// A sync that a [`SimDisk`] answers without doing it, as a disk with a lying cache or a store that forgot to ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lie {
+    /// None: what is synced stays.
+    #[default]
+    None,
+    /// Content of files.
+    Content,
+    /// Names of files.
+    Names,
+    /// The index.
+    Index,
+}
+
+#[derive(Clone, Default, PartialEq)]
+struct File {
+    bytes: Arc<Vec<u8>>,
+    /// The content survives a crash, if the name does.
+    synced: bool,
+}
+
 #[derive(Default)]
 struct State {
     /// What a running system sees.
-    names: BTreeMap<PathBuf, Arc<Vec<u8>>>,
+    names: BTreeMap<PathBuf, File>,
     /// What is there after a crash.
-    durable: BTreeMap<PathBuf, Arc<Vec<u8>>>,
+    durable: BTreeMap<PathBuf, File>,
     index: Vec<u8>,
     index_durable: Vec<u8>,
     fault: Fault,
+    lie: Lie,
     /// Syncs until the power goes; `None` = never.
     power: Option<u64>,
 }
@@ -71,6 +96,18 @@ impl State {
     }
 }
 
+/// What is left of content that was not synced: the first half, the whole length with one half empty.
+fn torn(bytes: &[u8], choice: u8) -> Arc<Vec<u8>> {
+    let (mut left, half) = (bytes.to_vec(), bytes.len() / 2);
+    match choice % 4 {
+        0 => left.truncate(half),
+        1 => left[half..].fill(0),
+        2 => left[..half].fill(0),
+        _ => {}
+    }
+    Arc::new(left)
+}
+
 impl SimDisk {
     /// An empty disk without faults.
     pub fn new() -> Self {
@@ -101,13 +138,45 @@ impl SimDisk {
         };
         Self(Arc::new(Mutex::new(state)))
     }
+    /// Syncs of this kind do nothing from now on.
+    pub fn set_lie(&self, lie: Lie) {
+        self.state().lie = lie;
+    }
+    /// Another disk with what a worse crash leaves: of everything that was not synced, the old state, the new one or
+    /// a torn one, as `seed` has it. Index pages that were not synced are old or new one by one.
+    #[must_use]
+    pub fn after_torn_crash(&self, seed: u64) -> Self {
+        let s = self.state();
+        let pick = |what: &[u8]| {
+            let hash = blake3::hash(&[&seed.to_le_bytes(), what].concat());
+            hash.as_bytes()[0]
+        };
+        let mut names = BTreeMap::new();
+        let all: std::collections::BTreeSet<&PathBuf> = s.names.keys().chain(s.durable.keys()).collect();
+        for path in all {
+            let choice = pick(path.as_os_str().as_encoded_bytes());
+            let left = if choice % 2 == 0 { s.names.get(path) } else { s.durable.get(path) };
+            if let Some(file) = left {
+                let bytes = if file.synced { file.bytes.clone() } else { torn(&file.bytes, choice / 2) };
+                names.insert(path.clone(), File { bytes, synced: true });
+            }
+        }
+        let mut index = s.index.clone();
+        for (n, (new, old)) in index.chunks_mut(PAGE).zip(s.index_durable.chunks(PAGE)).enumerate() {
+            if new.len() == old.len() && pick(&n.to_le_bytes()) % 2 == 0 {
+                new.copy_from_slice(old);
+            }
+        }
+        let (durable, index_durable) = (names.clone(), index.clone());
+        Self(Arc::new(Mutex::new(State { names, durable, index, index_durable, ..State::default() })))
+    }
     /// Flips a bit in every file whose path holds `part`; returns how many.
     pub fn rot(&self, part: &str) -> usize {
         let mut s = self.state();
         let mut hit = 0;
         for (path, bytes) in &mut s.names {
             if let (true, Some(byte)) =
-                (path.to_string_lossy().contains(part), Arc::make_mut(bytes).first_mut())
+                (path.to_string_lossy().contains(part), Arc::make_mut(&mut bytes.bytes).first_mut())
             {
                 *byte ^= 1;
                 hit += 1;
@@ -129,17 +198,22 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
-    fn write_new(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, parts: &[&[u8]], _: Reads) -> io::Result<()> {
         let mut s = self.state();
         s.writable()?;
         let mut bytes = parts.concat();
         if s.fault == Fault::ShortWrite {
             bytes.truncate(bytes.len() / 2);
-            s.names.insert(path.into(), Arc::new(bytes));
+            s.names.insert(path.into(), File { bytes: Arc::new(bytes), synced: false });
             return Err(fail(ErrorKind::WriteZero));
         }
-        s.names.insert(path.into(), Arc::new(bytes));
-        s.sync()
+        let bytes = Arc::new(bytes);
+        s.names.insert(path.into(), File { bytes: bytes.clone(), synced: false });
+        if s.lie != Lie::Content {
+            s.sync()?;
+            s.names.insert(path.into(), File { bytes, synced: true });
+        }
+        Ok(())
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut s = self.state();
@@ -150,6 +224,9 @@ impl Disk for SimDisk {
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut s = self.state();
+        if s.lie == Lie::Names {
+            return Ok(());
+        }
         s.sync()?;
         let s = &mut *s;
         s.durable.retain(|p, _| p.parent() != Some(path));
@@ -166,14 +243,14 @@ impl Disk for SimDisk {
         s.readable()?;
         let file = s.names.get(path).ok_or_else(|| fail(ErrorKind::NotFound))?;
         let start = usize::try_from(offset).map_err(|_| fail(ErrorKind::UnexpectedEof))?;
-        let bytes = start.checked_add(len).and_then(|end| file.get(start..end));
+        let bytes = start.checked_add(len).and_then(|end| file.bytes.get(start..end));
         bytes.map(<[u8]>::to_vec).ok_or_else(|| fail(ErrorKind::UnexpectedEof))
     }
     fn len(&self, path: &Path) -> io::Result<u64> {
         let s = self.state();
         s.readable()?;
         let file = s.names.get(path).ok_or_else(|| fail(ErrorKind::NotFound))?;
-        u64::try_from(file.len()).map_err(|_| fail(ErrorKind::Other))
+        u64::try_from(file.bytes.len()).map_err(|_| fail(ErrorKind::Other))
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut s = self.state();
@@ -238,6 +315,9 @@ impl redb::StorageBackend for Index {
     }
     fn sync_data(&self) -> io::Result<()> {
         let mut s = self.state();
+        if s.lie == Lie::Index {
+            return Ok(());
+        }
         s.sync()?;
         s.index_durable = s.index.clone();
         Ok(())

@@ -8,6 +8,7 @@ use cairn_types::{DeviceId, decode_bounded};
 use std::sync::PoisonError;
 
 use super::StorageNode;
+use crate::disk::Reads;
 use crate::store::{Quota, SlotKey};
 
 /// What an authorised request is about.
@@ -75,7 +76,7 @@ impl StorageNode {
         })?;
         let key = SlotKey { lease: lease.id, slot: head.slot, generation: head.generation };
         let access = Access {
-            quota: self.quota(&lease),
+            quota: self.quota(&lease, head.slot),
             read_only: self.reads_only(&lease),
             lease,
             key,
@@ -157,10 +158,14 @@ impl StorageNode {
         told || lease.closing.is_some_and(|last| self.0.chain.epoch() > last)
     }
 
-    fn quota(&self, lease: &LeaseEntry) -> Quota {
+    fn quota(&self, lease: &LeaseEntry, slot: u16) -> Quota {
         // An order that does not decode cannot be in the registry; nothing fits then.
-        let chunks = decode_bounded::<Order>(&lease.order, 1 << 10).map_or(0, |o| o.chunks_per_slot);
+        let order = decode_bounded::<Order>(&lease.order, 1 << 10).ok();
+        let chunks = order.as_ref().map_or(0, |o| o.chunks_per_slot);
         let exposure = self.0.params.exposure_kib.saturating_mul(1024);
-        Quota { reserve: chunks.saturating_mul(1024), exposure }
+        // The code is systematic: the slots from k on are read only where others fail.
+        let parity = order.is_some_and(|o| slot >= o.k.into());
+        let reads = if parity { Reads::Seldom } else { Reads::Soon };
+        Quota { reserve: chunks.saturating_mul(1024), exposure, reads }
     }
 }

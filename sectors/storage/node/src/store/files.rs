@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::{SlotKey, StoreError, io, locked};
-use crate::disk::Disk;
+use crate::disk::{Disk, Reads};
 
 const MARK: &[u8; 8] = b"CAIRNFR1";
 const TAIL: u64 = 12;
@@ -88,6 +88,7 @@ impl Files {
         segment: &SegmentId,
         data: &[u8],
         outboard: &Outboard,
+        reads: Reads,
     ) -> Result<(), StoreError> {
         let at = dir(key);
         let group = self.group(&at)?;
@@ -96,7 +97,7 @@ impl Files {
         let len = u32::try_from(outboard.len()).map_err(|_| damaged(segment, "too long"))?;
         let done = self
             .disk
-            .write_new(&tmp, &[data, &outboard, &len.to_le_bytes(), MARK])
+            .write_new(&tmp, &[data, &outboard, &len.to_le_bytes(), MARK], reads)
             .and_then(|()| self.disk.rename(&tmp, &path(key, segment)))
             .and_then(|()| group.sync(|| self.disk.sync_dir(&at)));
         done.map_err(|e| {

@@ -136,6 +136,14 @@ impl Change<'_> {
         table.remove(key).map_err(broken)?;
         Ok(())
     }
+    /// Removes the rows from key `from` to before key `to`; none if they are in the wrong order.
+    pub fn remove_range(&self, table: Table, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut table = self.0.open_table(table).map_err(broken)?;
+        table.retain_in(from..to, |_, _| false).map_err(broken)
+    }
     /// Removes all rows under a prefix whose key `keep` does not keep.
     pub fn retain(
         &self,

@@ -59,11 +59,12 @@ impl Store {
         self.reserve(more)?;
         let row = SlotRow { log: plan.state, fence: slot.row.fence.max(fence), ..slot.row.clone() };
         let written = self.index.write(|tx| {
-            let prefix = key.bytes();
-            let (first, cut) = (key.with(plan.state.first), key.with(plan.cut));
-            tx.retain(LOG, &prefix, |k| k >= first.as_slice() && k < cut.as_slice())?;
+            // Only what goes away is looked at: an append must not cost more the longer the log is.
+            let (old, first) = (slot.row.log, plan.state.first);
+            tx.remove_range(LOG, &key.with(old.first), &key.with(first.min(old.next)))?;
+            tx.remove_range(LOG, &key.with(plan.cut.max(old.first)), &key.with(old.next))?;
             plan.rows.iter().try_for_each(|(seq, row)| tx.put(LOG, &key.with(*seq), row))?;
-            tx.put(SLOTS, &prefix, &row)
+            tx.put(SLOTS, &key.bytes(), &row)
         });
         if let Err(e) = written {
             self.give_back(more);
@@ -206,7 +207,7 @@ impl Store {
         let log = LogState { first: before, bytes: state.bytes.saturating_sub(gone), ..state };
         let row = SlotRow { log, ..slot.row.clone() };
         self.index.write(|tx| {
-            tx.retain(LOG, &key.bytes(), |k| k >= end.as_slice())?;
+            tx.remove_range(LOG, &key.with(state.first), &end)?;
             tx.put(SLOTS, &key.bytes(), &row)
         })?;
         self.give_back(gone);

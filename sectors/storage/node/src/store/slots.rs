@@ -4,6 +4,7 @@ use cairn_storage_codec::segment::SegmentId;
 use cairn_storage_codec::wire::{Held, Listing, MAX_LISTED, Status, code};
 use cairn_storage_rules::types::{CoSigned, Fragment, SignedReceipt};
 use cairn_types::Refusal;
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use super::index::{Change, GARBAGE, HELD, OLD, SLOTS};
@@ -57,18 +58,19 @@ impl Store {
             let whole = offset == 0 && end == fragment.len;
             let data = if whole && !slot.partial.contains_key(segment) {
                 self.admit(&mut slot, fragment.len, quota)?;
-                bytes.to_vec()
+                Cow::Borrowed(bytes)
             } else {
                 match self.part(&mut slot, segment, fragment, offset, bytes, quota)? {
                     Arrived::Some(have) => return Ok(have),
-                    Arrived::All(data) => data,
+                    Arrived::All(data) => Cow::Owned(data),
                 }
             };
             slot.writing.insert(*segment);
             data
         };
         // The bytes are accounted for and `writing` keeps others away; hashing and writing happen without the lock.
-        let written = outboard_of(&data, fragment).and_then(|o| self.files.write(key, segment, &data, &o));
+        let written = outboard_of(&data, fragment)
+            .and_then(|outboard| self.files.write(key, segment, &data, &outboard, quota.reads));
         let mut slot = locked(&slot);
         slot.writing.remove(segment);
         if written.is_err() || slot.staged.insert(*segment, *fragment).is_some() {

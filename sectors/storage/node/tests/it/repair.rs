@@ -49,7 +49,7 @@ async fn read_back(t: &Town) {
         let len = u32::try_from(sealed.meta.fragment_len()).unwrap();
         let reply = t.ask(DATA, slot, Body::Get { segment: SegmentId([1; 32]), offset: 0, len }).await;
         let Ok(Reply::Bytes(bytes)) = reply else { panic!("{reply:?}") };
-        fragments[usize::from(slot)] = Some(bytes);
+        fragments[usize::from(slot)] = Some(bytes.to_vec());
     }
     let source = |slot: u16, offset: u64, len: usize| {
         let at = usize::try_from(offset).unwrap();

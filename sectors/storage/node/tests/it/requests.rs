@@ -14,7 +14,12 @@ fn fragment(bytes: &[u8]) -> Fragment {
 }
 
 fn put(id: u8, bytes: &[u8]) -> Body {
-    Body::Put { segment: SegmentId([id; 32]), fragment: fragment(bytes), offset: 0, bytes: bytes.to_vec() }
+    Body::Put {
+        segment: SegmentId([id; 32]),
+        fragment: fragment(bytes),
+        offset: 0,
+        bytes: bytes.to_vec().into(),
+    }
 }
 
 fn get(id: u8, offset: u64, len: u32) -> Body {
@@ -27,7 +32,7 @@ async fn what_was_put_and_revised_is_listed_and_read_back() {
     let sealed = t.store(1, 300_000).await;
     let want = &sealed.fragments[1];
     let reply = t.ask(DATA, 1, get(1, 1000, 5000)).await;
-    assert_eq!(reply, Ok(Reply::Bytes(want[1000..6000].to_vec())));
+    assert_eq!(reply, Ok(Reply::Bytes(want[1000..6000].to_vec().into())));
     let Ok(Reply::List(list)) = t.ask(DATA, 1, Body::List { staged: false, after: 0 }).await else {
         panic!()
     };
@@ -47,7 +52,7 @@ async fn parts_arrive_in_order_and_a_wrong_root_is_refused() {
         segment: SegmentId([3; 32]),
         fragment: fragment(&data),
         offset: u64::try_from(from).unwrap(),
-        bytes: data[from..to].to_vec(),
+        bytes: data[from..to].to_vec().into(),
     };
     assert_eq!(t.refused(DATA, 0, part(50_000, 60_000)).await, c::FRAGMENT);
     assert_eq!(t.ask(DATA, 0, part(0, 40_000)).await, Ok(Reply::Put { have: 40_000 }));
@@ -59,7 +64,7 @@ async fn parts_arrive_in_order_and_a_wrong_root_is_refused() {
         segment: SegmentId([4; 32]),
         fragment: fragment(&data),
         offset: 0,
-        bytes: vec![6; 100_000],
+        bytes: vec![6; 100_000].into(),
     };
     assert_eq!(t.refused(DATA, 0, wrong).await, c::FRAGMENT);
     let Ok(Reply::Status(status)) = t.ask(DATA, 0, Body::Status).await else { panic!() };

@@ -159,6 +159,16 @@ impl Town {
         self.seats[n] = self.seat(self.seats[n].identity.device, disk);
     }
 
+    /// The power goes, and of what was not synced anything may be left; false if the store does not open again.
+    pub fn restart_torn(&mut self, n: usize, seed: u64) -> bool {
+        let disk = self.seats[n].disk.after_torn_crash(seed);
+        if Store::open(Arc::new(disk.clone()) as Arc<dyn Disk>, CAPACITY).is_err() {
+            return false;
+        }
+        self.seats[n] = self.seat(self.seats[n].identity.device, disk);
+        true
+    }
+
     pub fn id(&self, n: usize) -> DeviceId {
         self.seats[n].identity.device
     }
@@ -208,7 +218,7 @@ impl Town {
         let bytes = sealed.fragments[slot].clone();
         let fragment = Fragment { root: sealed.padded_roots[slot], len: u64::try_from(bytes.len()).unwrap() };
         let segment = *sealed.meta.id();
-        (Body::Put { segment, fragment, offset: 0, bytes }, Held { segment, fragment })
+        (Body::Put { segment, fragment, offset: 0, bytes: bytes.into() }, Held { segment, fragment })
     }
 
     pub fn revision(&self, slot: u16, seq: u64, list: &SlotList) -> Revision {
