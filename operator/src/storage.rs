@@ -250,7 +250,13 @@ pub async fn repairs(client: Client, agent: RepairAgent, from: Height, patience:
     let mut events = client.events(from);
     while let Some(next) = events.next().await {
         let Ok(at) = next else { break };
-        let Event::SlotReassigned { lease, repair: true, .. } = at.event else { continue };
+        let Event::SlotReassigned { lease, to, repair, .. } = at.event else { continue };
+        if to == Some(agent.device()) {
+            tokio::spawn(refill(agent.clone(), lease, patience));
+        }
+        if !repair {
+            continue;
+        }
         let agent = agent.clone();
         tokio::spawn(async move {
             for job in agent.jobs(&lease).await {
@@ -258,6 +264,22 @@ pub async fn repairs(client: Client, agent: RepairAgent, from: Height, patience:
             }
         });
     }
+}
+
+/// Tries to copy a log that this device now keeps a replica of.
+async fn refill(agent: RepairAgent, lease: LeaseId, patience: Duration) {
+    for attempt in 1..=TRIES {
+        match agent.refill(&lease).await {
+            Ok(0) => return,
+            Ok(entries) => {
+                tracing::info!(%lease, entries, "operator.replica.filled");
+                return;
+            }
+            Err(error) => tracing::debug!(%lease, attempt, %error, "operator.replica.try"),
+        }
+        tokio::time::sleep(patience / 4).await;
+    }
+    tracing::warn!(%lease, "operator.replica.given_up");
 }
 
 /// Tries a job until it is done or has become somebody else's.

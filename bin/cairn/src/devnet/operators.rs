@@ -115,7 +115,9 @@ impl Operator {
         let daemon = Daemon::new(device, self.account, worker.clone());
         let status = daemon.status();
         s.net.register(self.identity.key.public(), Arc::new(node));
-        let from = s.clock.now().map(|n| n.height).unwrap_or(Height(0));
+        // Far enough back to see what changed hands while this operator was down. Doing it again does no harm.
+        let missed = s.clock.now().map(|n| n.height.minus(n.params.epoch_blocks.saturating_mul(3)));
+        let from = missed.unwrap_or(Height(0));
         let tasks = vec![
             tokio::spawn(daemon.run(s.clock.clone())),
             tokio::spawn(repairs(s.client, agent, from, s.patience)),

@@ -6,6 +6,7 @@
 //! with the table and confirms; only then is the repair paid. Plaintext is never seen.
 
 mod ask;
+mod replica;
 mod table;
 
 use async_trait::async_trait;
@@ -81,13 +82,18 @@ impl RepairAgent {
         Self { identity, chain, store, caller: Caller::new(transport) }
     }
 
+    /// The device that this agent acts for.
+    pub fn device(&self) -> DeviceId {
+        self.identity.device
+    }
+
     /// Slots of a lease that wait for this agent. Call it on every `SlotReassigned` of a lease with this device among
     /// its helpers, and for all such leases at start.
     pub async fn jobs(&self, lease: &LeaseId) -> Vec<Job> {
         let me = self.identity.device;
         let Some(lease) = self.chain.lease(lease).await else { return Vec::new() };
         let Some(rank) = lease.helpers.iter().position(|h| *h == me) else { return Vec::new() };
-        // Replicas of a log are brought up to date by its writer; agents have no key to it and need none.
+        // Replicas of a log fill themselves: see `refill`.
         let is_log = decode::<Order>(&lease.order).is_ok_and(|o| o.kind == Kind::Index);
         if is_log {
             return Vec::new();

@@ -60,12 +60,12 @@ fn io(e: &std::io::Error) -> StoreError {
     }
 }
 
-fn as_len(n: usize) -> u64 {
+pub(crate) fn as_len(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 /// What a slot may take, and how: most bytes, most bytes unsigned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Bytes reserved by the lease.
     pub reserve: u64,

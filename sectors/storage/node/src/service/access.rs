@@ -100,8 +100,12 @@ impl StorageNode {
             (g.network, g.lease, g.device) == (self.0.chain.network(), lease.id, agent)
                 && g.check(&lease.key).is_ok()
         });
-        if !helper && !granted {
-            return Err(signature("the agent is no helper of this lease and has no grant"));
+        // Replicas of a log fill themselves from each other.
+        let replica = lease.slots.iter().any(|s| s.device == agent);
+        if !helper && !granted && !replica {
+            return Err(signature(
+                "the agent is no helper of this lease, holds no slot of it and has no grant",
+            ));
         }
         let entry =
             self.0.chain.device(&agent).await.ok_or_else(|| signature("the agent is not registered"))?;

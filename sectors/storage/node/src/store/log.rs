@@ -57,7 +57,13 @@ impl Store {
         let more = plan.state.bytes.saturating_sub(before);
         room(&slot, plan.state.bytes, quota)?;
         self.reserve(more)?;
-        let row = SlotRow { log: plan.state, fence: slot.row.fence.max(fence), ..slot.row.clone() };
+        let fence = slot.row.fence.max(fence);
+        let before_first = if plan.state.first == at && plan.state.first != slot.row.log.first {
+            *prev
+        } else {
+            slot.row.before
+        };
+        let row = SlotRow { log: plan.state, fence, before: before_first, ..slot.row.clone() };
         let written = self.index.write(|tx| {
             // Only what goes away is looked at: an append must not cost more the longer the log is.
             let (old, first) = (slot.row.log, plan.state.first);
@@ -174,13 +180,16 @@ impl Store {
             entries.push(row.entry);
             true
         })?;
-        let before = from.checked_sub(1).map(|seq| self.log_row(key, seq)).transpose()?.flatten();
-        let prev = before.map(|r| r.hash).unwrap_or_default();
+        let prev = match from.checked_sub(1) {
+            Some(_) if from == state.first => self.existing(key).map(|s| locked(&s).row.before),
+            Some(seq) => self.log_row(key, seq)?.map(|r| r.hash),
+            None => None,
+        };
+        let prev = prev.unwrap_or_default();
         Ok(LogPage { seq: from, prev, entries, state })
     }
 
-    /// Forgets entries before `before`. The hash of the entry before the first one is not kept: readers start at a
-    /// checkpoint and trust the entries' own seals.
+    /// Forgets entries before `before`; of the last of them the hash is kept.
     ///
     /// # Errors
     /// No checkpoint covers them, or the disk.
@@ -197,6 +206,8 @@ impl Store {
                 state.checkpoint
             )));
         }
+        let last = before.checked_sub(1).map(|seq| self.log_row(key, seq)).transpose()?.flatten();
+        let last = last.map(|r| r.hash).unwrap_or_default();
         let mut gone = 0u64;
         let end = key.with(before);
         self.index.scan(LOG, &key.bytes(), &key.bytes(), |k, row: LogRow| {
@@ -205,7 +216,7 @@ impl Store {
             old
         })?;
         let log = LogState { first: before, bytes: state.bytes.saturating_sub(gone), ..state };
-        let row = SlotRow { log, ..slot.row.clone() };
+        let row = SlotRow { log, before: last, ..slot.row.clone() };
         self.index.write(|tx| {
             tx.remove_range(LOG, &key.with(state.first), &end)?;
             tx.put(SLOTS, &key.bytes(), &row)

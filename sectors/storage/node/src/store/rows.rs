@@ -69,6 +69,8 @@ pub struct SlotRow {
     pub debt: u64,
     /// State of the log.
     pub log: LogState,
+    /// Hash of the entry before the first one kept, with which a copy of the log goes on; zero if it was never told.
+    pub before: Hash,
 }
 
 /// One entry of a log as it is kept.

@@ -355,10 +355,15 @@ impl Town {
 
     /// The chain gives slot `slot` of DATA to device `to`.
     pub fn reassign(&self, slot: u16, to: usize) {
+        self.reassign_of(DATA, slot, to);
+    }
+
+    /// The chain gives slot `slot` of a lease to device `to`.
+    pub fn reassign_of(&self, lease: LeaseId, slot: u16, to: usize) {
         let id = self.id(to);
         let mut world = self.chain.0.lock().unwrap();
         let epoch = world.epoch;
-        let s = &mut world.registry.leases.get_mut(&DATA).unwrap().slots[usize::from(slot)];
+        let s = &mut world.registry.leases.get_mut(&lease).unwrap().slots[usize::from(slot)];
         (s.lost_by, s.device, s.generation, s.since) = (Some(s.device), id, s.generation + 1, epoch);
     }
 }
