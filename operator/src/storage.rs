@@ -248,23 +248,31 @@ impl Worker for StorageWorker {
 /// the others wait `patience` for each one before them.
 pub async fn repairs(client: Client, agent: RepairAgent, from: Height, patience: Duration) {
     let mut events = client.events(from);
+    // A lease that loses many slots at once names all of them with each loss: every job is done by one task.
+    let under_way: UnderWay = Arc::default();
     while let Some(next) = events.next().await {
         let Ok(at) = next else { break };
-        let Event::SlotReassigned { lease, to, repair, .. } = at.event else { continue };
+        let Event::SlotReassigned { lease, to, repair: lost, .. } = at.event else { continue };
         if to == Some(agent.device()) {
             tokio::spawn(refill(agent.clone(), lease, patience));
         }
-        if !repair {
+        if !lost {
             continue;
         }
-        let agent = agent.clone();
+        let (agent, under_way) = (agent.clone(), under_way.clone());
         tokio::spawn(async move {
             for job in agent.jobs(&lease).await {
-                tokio::spawn(repair(agent.clone(), job, patience));
+                let begun = under_way.lock().is_ok_and(|mut jobs| jobs.insert(job));
+                if begun {
+                    tokio::spawn(repair(agent.clone(), job, patience, under_way.clone()));
+                }
             }
         });
     }
 }
+
+/// Jobs that a task is busy with.
+type UnderWay = Arc<Mutex<BTreeSet<Job>>>;
 
 /// Tries to copy a log that this device now keeps a replica of.
 async fn refill(agent: RepairAgent, lease: LeaseId, patience: Duration) {
@@ -283,11 +291,17 @@ async fn refill(agent: RepairAgent, lease: LeaseId, patience: Duration) {
 }
 
 /// Tries a job until it is done or has become somebody else's.
-async fn repair(agent: RepairAgent, job: Job, patience: Duration) {
-    let turns = u32::try_from(job.rank).unwrap_or(u32::MAX);
-    tokio::time::sleep(patience.saturating_mul(turns)).await;
+async fn repair(agent: RepairAgent, job: Job, patience: Duration, under_way: UnderWay) {
+    tokio::time::sleep(job.delay(patience)).await;
+    try_repair(&agent, &job, patience).await;
+    if let Ok(mut jobs) = under_way.lock() {
+        jobs.remove(&job);
+    }
+}
+
+async fn try_repair(agent: &RepairAgent, job: &Job, patience: Duration) {
     for attempt in 1..=TRIES {
-        match agent.run(&job).await {
+        match agent.run(job).await {
             Ok(done) => {
                 tracing::info!(lease = %job.lease, slot = job.slot, rebuilt = done.is_some(), "operator.repair.done");
                 return;

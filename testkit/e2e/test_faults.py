@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 
 import pytest
 from conftest import Devnet, s3_client
@@ -139,5 +140,53 @@ def test_skipped_time_costs_honest_operators_nothing(tmp_path):
         for i in range(1, 17):
             (findings,) = cairn(devnet, "doctor", f"op-{i}").values()
             assert not any(f["code"] == "doctor.locked" for f in findings), (i, findings)
+    finally:
+        devnet.stop()
+
+
+def control(devnet, command, **body):
+    """A command of the devnet that has no word on the command line."""
+    request = urllib.request.Request(
+        f"{devnet.ready['api']}/v1/devnet/{command}",
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def holders(devnet):
+    """Devices on each lease of the customer, the log's lease first."""
+    found = []
+    for lease in control(devnet, "facts")["leases"]:
+        with urllib.request.urlopen(f"{devnet.ready['api']}/v1/leases/{lease}", timeout=30) as answer:
+            found.append([slot["device"] for slot in json.loads(answer.read())["slots"]])
+    return sorted(found, key=len)
+
+
+def test_operators_that_leave_one_by_one_without_a_gateway_take_nothing_along(tmp_path):
+    devnet = Devnet(tmp_path)
+    try:
+        s3 = s3_client(devnet.ready)
+        s3.create_bucket(Bucket="slow")
+        stored = {str(n): os.urandom(300_000) for n in range(4)} | {"inline": b"small"}
+        for key, body in stored.items():
+            s3.put_object(Bucket="slow", Key=key, Body=body)
+        until("revisions are judged", 40, lambda: len(settled_epochs(devnet)) >= 3)
+        control(devnet, "lose-gateway")
+        names = {o["device"]: o["name"] for o in control(devnet, "facts")["operators"]}
+        log, data = holders(devnet)
+        original = [device for device in log if device in data]
+        for device in original[:3]:
+            cairn(devnet, "devnet", "ctl", "crash", names[device])
+            until("its slots move on", 60, lambda: all(device not in lease for lease in holders(devnet)))
+            # The copy of the log and the rebuild of the data.
+            time.sleep(5)
+        # Now as many at once as the code bears, and of the log's replicas first those that had it from the beginning.
+        for device in original[3:11]:
+            cairn(devnet, "devnet", "ctl", "crash", names[device])
+        control(devnet, "recover", phrase=devnet.ready["recovery_phrase"])
+        for key, body in stored.items():
+            assert s3.get_object(Bucket="slow", Key=key)["Body"].read() == body, key
     finally:
         devnet.stop()
