@@ -15,7 +15,7 @@ use cairn_ledger::settle::{Inputs, settle};
 use cairn_ledger::state::{Key, State};
 use cairn_ledger::tables::*;
 use cairn_ledger::tx::*;
-use cairn_ledger::{market, registry};
+use cairn_ledger::{listing, market, registry};
 use cairn_sector::*;
 use cairn_types::*;
 use std::collections::BTreeMap;
@@ -283,7 +283,7 @@ fn assignment() {
     for n in 0..100_000u64 {
         registry::save_device(&mut s, &DeviceId(id(n)), None, Some(&row(n)))
             .expect("the example is well-formed");
-        market::list(&mut s, &DeviceId(id(n))).expect("the example is well-formed");
+        listing::list(&mut s, &DeviceId(id(n))).expect("the example is well-formed");
         s.keep();
     }
     let customer = AccountId(id(7));

@@ -6,9 +6,9 @@ use cairn_types::{AccountId, Amount, DeviceId, Hash, LeaseId, Refusal, ppm_of};
 use crate::bank::{Pot, chain, pay};
 use crate::epoch::schedule;
 use crate::events::Event;
-use crate::market;
+use crate::listing::punish;
+use crate::locks::lock;
 use crate::registry::{device_entry, unknown_device, unknown_sector};
-use crate::settlement::lock;
 use crate::state::{Run, State};
 use crate::tables::{Devices, DisputeRow, Disputes, DueEntry, Leases, LockCause, SectorTable};
 
@@ -104,7 +104,7 @@ pub fn expire(s: &mut State<'_>, sectors: &Sectors, id: &Hash) -> Run<()> {
     let amount = Amount(ppm_of(device.bond.0, u64::from(severity_ppm)));
     let epoch = chain(s)?.epoch;
     lock(s, &row.device, device.sector, epoch, amount, LockCause::Fault { code }, Some(row.accuser))?;
-    market::punish(s, &row.device, 500_000)?;
+    punish(s, &row.device, 500_000)?;
     close(s, *id, &row, true)
 }
 

@@ -12,7 +12,7 @@ use crate::tables::{
     Chain, ChainParams, Due, DueEntry, DueWork, EpochRow, Epochs, Phase, SectorEpochRow, SectorEpochs,
     SectorTable, Terms,
 };
-use crate::{dispute, market, settlement};
+use crate::{dispute, locks, slots};
 
 /// Due entries that one block works off; the rest waits for the next.
 pub const DUE_PER_BLOCK: u32 = 64;
@@ -171,7 +171,7 @@ fn due(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
 
 fn work(s: &mut State<'_>, sectors: &Sectors, entry: DueEntry) -> Run<()> {
     match entry {
-        DueEntry::Release(id) => settlement::release(s, &id),
+        DueEntry::Release(id) => locks::release(s, &id),
         DueEntry::Judge(id) => dispute::expire(s, sectors, &id),
         DueEntry::Refill(lease, slot) => refill(s, sectors, lease, slot),
         DueEntry::VoteDeadline(epoch, sector) => void(s, epoch, sector),
@@ -185,7 +185,7 @@ fn refill(s: &mut State<'_>, sectors: &Sectors, lease: cairn_types::LeaseId, slo
         let lasts = l.refunded.is_none() && l.entry.closing.is_none_or(|e| e > now);
         lasts && l.entry.slots.get(usize::from(slot)).is_some_and(crate::tables::vacant)
     });
-    if still { market::reassign(s, sectors, lease, slot) } else { Ok(()) }
+    if still { slots::reassign(s, sectors, lease, slot) } else { Ok(()) }
 }
 
 /// A sector's epoch that nobody decided in time is void: no charge, no slash, records carry over.

@@ -60,7 +60,7 @@ pub fn check(s: &State<'_>, id: DeviceId, duty: &Duty) -> Run<()> {
             posted(epoch)?.bundle.is_some()
         }
         Duty::Defend { dispute, .. } => return crate::dispute::check(s, id, dispute),
-        Duty::Claim(p) => return crate::settlement::check_claim(s, p),
+        Duty::Claim(p) => return crate::claims::check_claim(s, p),
     };
     if again { Err(twice().into()) } else { Ok(()) }
 }
@@ -137,7 +137,7 @@ pub fn check_seat(s: &State<'_>, seat: u16, duty: &SeatDuty) -> Run<()> {
             crate::settlement::check_reveal(s, seat, *epoch, settlement.sector)
         }
         SeatDuty::Outcomes { epoch, sector, from, .. } => {
-            crate::settlement::check_outcomes(s, *epoch, *sector, *from)
+            crate::outcomes::check_outcomes(s, *epoch, *sector, *from)
         }
     }
 }

@@ -7,7 +7,7 @@ use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, Refusal, SectorId, U
 
 use crate::bank::{Pot, chain, pay};
 use crate::events::Event;
-use crate::market;
+use crate::listing;
 use crate::state::{Run, State};
 use crate::tables::{
     DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, SaleRow, Sales, SectorTable, Uniques,
@@ -259,12 +259,12 @@ pub fn register(
         bond: Amount::ZERO,
         locked: Amount::ZERO,
         listed: None,
-        deficit: (market::NEWCOMER_DEFICIT, chain(s)?.epoch),
+        deficit: (listing::NEWCOMER_DEFICIT, chain(s)?.epoch),
         duties: 0,
     };
     save_device(s, &id, None, Some(&row))?;
     pay(s, Pot::Account(who), Pot::Bond(id), bond)?;
-    market::list(s, &id)?;
+    listing::list(s, &id)?;
     s.emit(Event::DeviceRegistered { device: id, operator: who, sector });
     Ok(id)
 }
@@ -294,7 +294,7 @@ pub fn change(
     rest: Option<bool>,
 ) -> Run<()> {
     own_device(s, &who, &id)?;
-    market::unlist(s, &id)?;
+    listing::unlist(s, &id)?;
     let before = own_device(s, &who, &id)?;
     if matches!(before.state, DeviceState::Exiting { .. }) {
         return Err(Refusal::new("device.exiting", "the device is leaving", "register a new device").into());
@@ -324,7 +324,7 @@ pub fn change(
         None => {}
     }
     save_device(s, &id, Some(&before), Some(&row))?;
-    market::list(s, &id)?;
+    listing::list(s, &id)?;
     s.emit(Event::DeviceChanged { device: id });
     Ok(())
 }
@@ -351,7 +351,7 @@ fn swap_uniques(s: &mut State<'_>, id: &DeviceId, sector: SectorId, old: &[Hash]
 pub fn add_bond(s: &mut State<'_>, who: AccountId, id: DeviceId, amount: Amount) -> Run<()> {
     s.need::<Devices>(&id, unknown_device())?;
     pay(s, Pot::Account(who), Pot::Bond(id), amount)?;
-    market::list(s, &id)?;
+    listing::list(s, &id)?;
     s.emit(Event::BondAdded { device: id, amount });
     Ok(())
 }
@@ -359,7 +359,7 @@ pub fn add_bond(s: &mut State<'_>, who: AccountId, id: DeviceId, amount: Amount)
 /// Announces an exit: no new duties; the rules hand the old ones over until the notice ends.
 pub fn exit(s: &mut State<'_>, who: AccountId, id: DeviceId) -> Run<Epoch> {
     own_device(s, &who, &id)?;
-    market::unlist(s, &id)?;
+    listing::unlist(s, &id)?;
     let before = own_device(s, &who, &id)?;
     if let DeviceState::Exiting { until } = before.state {
         return Ok(until);

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 
 use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, Settlement, charge_leaf, claim_leaf, outcome_chunk};
 use crate::tables::Terms;
+use crate::tally::{self, DueTally, charged_before};
+
+pub use crate::tally::{apply, keys};
 
 /// Everything a settlement is made of.
 pub struct Inputs<'a> {
@@ -99,39 +102,6 @@ pub fn outcome_chunks(outcomes: &[Outcome]) -> Vec<(u32, Vec<Outcome>, rows::Row
             Some((from, c.to_vec(), tree.prove(i).ok()?))
         })
         .collect()
-}
-
-/// Cumulative work and charge of one holder of one slot, since it got the slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct DueTally {
-    /// Units by kind.
-    pub units: [u128; UNIT_KINDS],
-    /// Credits charged for them so far.
-    pub charged: Credits,
-    /// The slot's generation: a holder that comes back, at other rates, starts from nothing.
-    pub generation: u32,
-}
-
-/// Keys of the tally.
-pub mod keys {
-    use super::{AccountId, DeviceId, Hash, LeaseId};
-
-    /// Work of a holder of a slot.
-    pub fn due(lease: &LeaseId, slot: u16, device: &DeviceId) -> Vec<u8> {
-        [b"d".as_slice(), lease.as_ref(), &slot.to_be_bytes(), device.as_ref()].concat()
-    }
-    /// Cumulative charge of a lease.
-    pub fn charged(lease: &LeaseId) -> Vec<u8> {
-        [b"c".as_slice(), lease.as_ref()].concat()
-    }
-    /// Cumulative earnings of an operator.
-    pub fn earned(operator: &AccountId) -> Vec<u8> {
-        [b"e".as_slice(), operator.as_ref()].concat()
-    }
-    /// A sale that was attributed.
-    pub fn sale(sale: &Hash) -> Vec<u8> {
-        [b"s".as_slice(), sale.as_ref()].concat()
-    }
 }
 
 /// Judges and settles an epoch.
@@ -255,7 +225,7 @@ impl<'a> Work<'a> {
     fn charge(&mut self, escrow: BTreeMap<LeaseId, Vec<(usize, Credits)>>) {
         for (id, dues) in escrow {
             let Some(lease) = self.x.registry.lease(&id) else { continue };
-            let before = charged_before(self.x, &id);
+            let before = charged_before(self.x.tally, &id);
             let left = lease.deposited.saturating_sub(before);
             let total: u128 = dues.iter().map(|d| u128::from(d.1.0)).sum();
             let mut taken = Credits::ZERO;
@@ -348,7 +318,14 @@ impl<'a> Work<'a> {
         let x = self.x;
         let (earned, pool_paid, claims) = self.earnings();
         let charges = self.charges();
-        let tally = self.tally_changes(&claims, &charges);
+        let tally = tally::Next {
+            due: &self.due,
+            claims: &claims,
+            charges: &charges,
+            decided: &self.sales.keys().copied().collect(),
+            sales: &x.registry.sales().iter().map(|s| s.id).collect(),
+        }
+        .changes(x.tally);
         let digests = (
             apply(&x.memory_digest, "memory", x.memory, &memory),
             apply(&x.tally_digest, "tally", x.tally, &tally),
@@ -420,60 +397,15 @@ impl<'a> Work<'a> {
     fn charges(&self) -> Vec<(LeaseId, Credits)> {
         let now = |id: &LeaseId| match self.lease_charges.get(id) {
             Some(c) => *c,
-            None => charged_before(self.x, id),
+            None => charged_before(self.x.tally, id),
         };
         self.x.registry.leases().map(|l| (l.id, now(&l.id))).collect()
-    }
-
-    /// New values; leases and sales that left the registry leave the tally.
-    fn tally_changes(
-        &self,
-        claims: &[(AccountId, Amount)],
-        charges: &[(LeaseId, Credits)],
-    ) -> Vec<MemoryChange<Vec<u8>>> {
-        let mut out: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for (lease, charged) in charges {
-            out.insert(keys::charged(lease), Some(encode(charged)));
-        }
-        for (operator, amount) in claims {
-            out.insert(keys::earned(operator), Some(encode(amount)));
-        }
-        for (key, due) in &self.due {
-            out.insert(key.clone(), Some(encode(due)));
-        }
-        for id in self.sales.keys() {
-            out.insert(keys::sale(id), Some(vec![1]));
-        }
-        let live: std::collections::BTreeSet<LeaseId> = charges.iter().map(|c| c.0).collect();
-        let gone = |k: &[u8]| {
-            let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(LeaseId);
-            id.is_some_and(|id| !live.contains(&id))
-        };
-        for prefix in [b"c", b"d"] {
-            for (k, _) in self.x.tally.scan(prefix).filter(|(k, _)| gone(k)) {
-                out.insert(k, None);
-            }
-        }
-        let pending: std::collections::BTreeSet<Hash> =
-            self.x.registry.sales().iter().map(|s| s.id).collect();
-        for (k, _) in self.x.tally.scan(b"s") {
-            let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(Hash);
-            if id.is_some_and(|id| !pending.contains(&id)) {
-                out.insert(k, None);
-            }
-        }
-        // What does not change is not a change.
-        out.into_iter().filter(|(k, v)| self.x.tally.get(k) != *v).collect()
     }
 }
 
 /// Sum, at most the largest number: what evidence says must not stop a judge.
 fn add_up(parts: impl Iterator<Item = Credits>) -> Credits {
     parts.fold(Credits::ZERO, Credits::saturating_add)
-}
-
-fn charged_before(x: &Inputs<'_>, lease: &LeaseId) -> Credits {
-    x.tally.get(&keys::charged(lease)).and_then(|v| decode(&v).ok()).unwrap_or_default()
 }
 
 fn root_of(leaves: impl Iterator<Item = Vec<u8>>) -> (Hash, u64) {
@@ -488,23 +420,4 @@ fn outcomes_root(outcomes: &[Outcome]) -> Result<(Hash, u32), Refusal> {
         Refusal::new("settle.outcomes", "too many outcomes in one epoch", "lower the sector's limits")
     })?;
     Ok((root, n))
-}
-
-/// The content digest after changes.
-pub fn apply(
-    digest: &LtHash,
-    domain: &str,
-    old: &dyn RawMemory,
-    changes: &[MemoryChange<Vec<u8>>],
-) -> LtHash {
-    let mut d = digest.clone();
-    for (key, value) in changes {
-        if let Some(before) = old.get(key) {
-            d.remove(domain, key, &before);
-        }
-        if let Some(after) = value {
-            d.add(domain, key, after);
-        }
-    }
-    d
 }

@@ -2,7 +2,7 @@
 
 use crate::answer::show_account;
 use borsh::BorshSerialize;
-use cairn_ledger::market::reputation;
+use cairn_ledger::listing::reputation;
 use cairn_ledger::tables::{
     AccountRow, ChainParams, ChainRow, DeviceRow, EpochRow, LeaseRow, OperatorRow, Phase, SeatRow,
     SectorEpochRow, SectorRow,
