@@ -28,7 +28,7 @@ pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, block: Height) -> Run<(
     c.height = height;
     let since = height.0.saturating_sub(1);
     let epoch = Epoch(since / c.params.epoch_blocks);
-    let starts = since % c.params.epoch_blocks == 0;
+    let starts = since.is_multiple_of(c.params.epoch_blocks);
     c.epoch = epoch;
     s.put::<Chain>(&(), &c);
     if starts {

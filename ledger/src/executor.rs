@@ -431,7 +431,7 @@ impl BlockRun {
                 receipts: std::mem::take(&mut self.receipts),
                 events: std::mem::take(&mut self.events),
             })),
-            Err(Stop::Missing(key)) => Progress::Need(vec![key]),
+            Err(Stop::Missing(keys)) => Progress::Need(keys),
             Err(Stop::Refused(r)) => Progress::Invalid(r),
         }
     }

@@ -5,7 +5,7 @@ use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, SectorId, encode, pp
 use crate::bank::{Pot, chain, pay};
 use crate::epoch::schedule;
 use crate::events::Event;
-use crate::listing::list;
+use crate::listing::place;
 use crate::state::{Run, State};
 use crate::tables::{Devices, DueEntry, LockCause, LockRow, Locks, RepairLocks};
 
@@ -40,7 +40,7 @@ pub fn lock(
     s.put::<Locks>(&id, &row);
     s.put::<RepairLocks>(device, &id);
     s.emit(Event::BondLocked { device: *device, lock: id, amount });
-    Ok(())
+    place(s, device)
 }
 
 /// Pays work out of the latest lock of a device, as far as it reaches.
@@ -67,7 +67,7 @@ pub fn release(s: &mut State<'_>, id: &Hash) -> Run<()> {
             // Where repair used all of it up, the device may have left meanwhile.
             if s.get::<Devices>(&row.device)?.is_some() {
                 pay(s, from, Pot::Bond(row.device), row.left)?;
-                list(s, &row.device)?;
+                place(s, &row.device)?;
             }
         }
         LockCause::Fault { .. } => {

@@ -71,7 +71,7 @@ pub fn order(
     };
     let pool = candidates(s, sectors, &wanted)?;
     let everybody: Vec<DeviceId> = pool.iter().map(|c| c.id).collect();
-    let chosen = choose(pool, slots, demand.max_per_domain, &[]);
+    let chosen = choose(s, pool, slots, &wanted)?;
     if chosen.len() < slots {
         return Err(Refusal::with(
             "market.short",
@@ -117,7 +117,7 @@ fn draw_helpers(
         everybody.iter().filter(|d| chosen.iter().all(|c| c.id != **d)).copied().collect();
     let mut busy: Vec<DeviceId> = chosen.iter().map(|c| c.id).collect();
     for list in [&mut idle, &mut busy] {
-        list.sort_by_key(|d| seed.draw("market/helper", &[lease.as_ref(), d.as_ref()]));
+        list.sort_by_cached_key(|d| seed.draw("market/helper", &[lease.as_ref(), d.as_ref()]));
     }
     idle.into_iter().chain(busy).take(n).collect()
 }

@@ -45,7 +45,12 @@ pub fn outcomes(
     let per = u32::try_from(OUTCOMES_PER_CHUNK).unwrap_or(u32::MAX);
     let (root, total) = x.outcomes;
     let len = u32::try_from(list.len()).unwrap_or(u32::MAX);
-    if from != row.applied || from % per != 0 || len > per || len == 0 || from.saturating_add(len) > total {
+    if from != row.applied
+        || !from.is_multiple_of(per)
+        || len > per
+        || len == 0
+        || from.saturating_add(len) > total
+    {
         return Err(out_of_order());
     }
     let chunks = u64::from(total.div_ceil(per));

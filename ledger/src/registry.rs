@@ -264,7 +264,7 @@ pub fn register(
     };
     save_device(s, &id, None, Some(&row))?;
     pay(s, Pot::Account(who), Pot::Bond(id), bond)?;
-    listing::list(s, &id)?;
+    listing::place(s, &id)?;
     s.emit(Event::DeviceRegistered { device: id, operator: who, sector });
     Ok(id)
 }
@@ -324,7 +324,7 @@ pub fn change(
         None => {}
     }
     save_device(s, &id, Some(&before), Some(&row))?;
-    listing::list(s, &id)?;
+    listing::place(s, &id)?;
     s.emit(Event::DeviceChanged { device: id });
     Ok(())
 }
@@ -351,7 +351,7 @@ fn swap_uniques(s: &mut State<'_>, id: &DeviceId, sector: SectorId, old: &[Hash]
 pub fn add_bond(s: &mut State<'_>, who: AccountId, id: DeviceId, amount: Amount) -> Run<()> {
     s.need::<Devices>(&id, unknown_device())?;
     pay(s, Pot::Account(who), Pot::Bond(id), amount)?;
-    listing::list(s, &id)?;
+    listing::place(s, &id)?;
     s.emit(Event::BondAdded { device: id, amount });
     Ok(())
 }

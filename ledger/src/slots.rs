@@ -5,6 +5,7 @@ use cairn_types::{AccountId, DeviceId, Epoch, LeaseId, Units, encode};
 
 use crate::bank::chain;
 use crate::events::Event;
+use crate::listing::place;
 use crate::market::{capacity_overflow, unknown_lease};
 use crate::registry::{save_device, save_lease};
 use crate::search::{Candidate, Wanted, candidates, choose};
@@ -28,7 +29,8 @@ pub(crate) fn take_duty(s: &mut State<'_>, id: &DeviceId, reserve: &Units, take:
             *until = (*until).max(chain(s)?.epoch);
         }
     }
-    save_device(s, id, Some(&before), Some(&row))
+    save_device(s, id, Some(&before), Some(&row))?;
+    place(s, id)
 }
 
 /// A slot in the hands of a candidate.
@@ -76,7 +78,7 @@ fn successor(
             enough: 16,
         };
         let pool = candidates(s, sectors, &wanted)?;
-        let found = choose(pool, 1, lease.demand.max_per_domain, &taken).into_iter().next();
+        let found = choose(s, pool, 1, &wanted)?.into_iter().next();
         if found.is_some() {
             return Ok(found);
         }

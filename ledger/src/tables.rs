@@ -30,10 +30,10 @@ tables! {
     Uniques = 8, (SectorId, Hash) => DeviceId;
     /// Which price buckets of a (sector, class, region) hold offers.
     BucketMap = 9, (SectorId, u16, u16) => u128;
-    /// Length of a price bucket.
-    Buckets = 10, (SectorId, u16, u16, u8) => u32;
-    /// Members of a price bucket, densely numbered.
-    BucketSlots = 11, (SectorId, u16, u16, u8, u32) => DeviceId;
+    /// Which rooms of a price bucket hold offers.
+    Buckets = 10, (SectorId, u16, u16, u8) => u64;
+    /// Members of a list, [`LIST_PAGE`] to a page, without gaps.
+    ListPages = 11, (List, u32) => Vec<DeviceId>;
     /// Leases.
     Leases = 12, LeaseId => LeaseRow;
     /// Epochs.
@@ -56,6 +56,39 @@ tables! {
     Disputes = 21, Hash => DisputeRow;
     /// Pooled sales that wait for attribution.
     Sales = 22, (SectorId, Hash) => SaleRow;
+    /// Length of a list.
+    Lists = 23, List => u32;
+}
+
+/// Members in one page of a list.
+pub const LIST_PAGE: u32 = 32;
+
+/// A list of offers: devices of about one price and about one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct List {
+    /// Sector.
+    pub sector: SectorId,
+    /// Class of hardware.
+    pub class: u16,
+    /// Region; 0 holds devices of all regions.
+    pub region: u16,
+    /// Price bucket; see [`crate::listing::bucket`].
+    pub bucket: u8,
+    /// Logarithm of the room left; see [`crate::listing::room`].
+    pub room: u8,
+}
+
+/// Where a listed device lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Listing {
+    /// Price bucket.
+    pub bucket: u8,
+    /// Room.
+    pub room: u8,
+    /// Number in the list of its own region.
+    pub own: u32,
+    /// Number in the list of all regions.
+    pub any: u32,
 }
 
 /// Governed numbers of the chain; bounds in [`ChainParams::check`].
@@ -269,8 +302,8 @@ pub struct DeviceRow {
     pub bond: Amount,
     /// Locked bond.
     pub locked: Amount,
-    /// Positions in the price buckets: under the own region and under region 0. `None` while not listed.
-    pub listed: Option<(u8, u32, u32)>,
+    /// Where it lies on the market; `None` while it may take no duty.
+    pub listed: Option<Listing>,
     /// Missing reputation (ppm) at the epoch given; see [`crate::market::reputation`].
     pub deficit: (u64, Epoch),
     /// Duties held.

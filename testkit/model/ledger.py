@@ -33,6 +33,15 @@ def charge(rate, units):
     return 0 if x >= 2**128 or x // 10**12 >= 2**64 else x // 10**12
 
 
+def floor_log2(x):
+    return max(x, 1).bit_length() - 1
+
+
+def bucket(rate):
+    r, k = max(rate, 1), floor_log2(rate)
+    return 2 * k + ((r >> (k - 1)) & 1 if k else 0)
+
+
 class Ledger:
     def __init__(self, g):
         self.p, self.price, self.origin = g["params"], g["price"], 0
@@ -45,7 +54,7 @@ class Ledger:
         self.m = dict.fromkeys(names.split(), 0)
         self.m["balances"] = total
         self.supply = total
-        self.operators, self.devices, self.uniques, self.buckets = {}, {}, {}, {}
+        self.operators, self.devices, self.uniques, self.lists = {}, {}, {}, {}
         self.leases, self.locks, self.repair_lock, self.disputes, self.sales = {}, {}, {}, {}, {}
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
         self.due, self.backlog = {}, None
@@ -231,7 +240,7 @@ class Ledger:
             "bond": 0, "locked": 0, "listed": None, "deficit": 200_000, "since": self.epoch,
         }
         self.pay(("account", who), ("bond", device), bond)
-        self.list(device)
+        self.place(device)
 
     def device(self, d):
         return self.devices.get(d) or refuse("device.unknown")
@@ -257,12 +266,12 @@ class Ledger:
             row["admission"], row["offer"] = a, offer
         if rest is not None:
             row["state"] = "resting" if rest else "active"
-        self.list(device)
+        self.place(device)
 
     def act_add_bond(self, who, device, amount):
         self.device(device)
         self.pay(("account", who), ("bond", device), amount)
-        self.list(device)
+        self.place(device)
 
     def act_exit(self, who, device):
         row = self.own(who, device)
@@ -291,24 +300,27 @@ class Ledger:
         self.pay(("account", who), "pool", amount)
 
     # ---- 5. market
-    def list(self, d):
+    def place(self, d):
+        """Lists a device where it belongs, or takes it off."""
         row = self.device(d)
         a = row["admission"]
-        if row["listed"] is not None or row["state"] != "active" or row["bond"] < self.pebbles_ceil(a["bond"]):
+        free, want = a["capacity"] - row["reserved"], None
+        if row["state"] == "active" and row["bond"] >= self.pebbles_ceil(a["bond"]) and free > 0:
+            want = (bucket(a["list_rate"]), floor_log2(free))
+        if row["listed"] == want:
             return
-        r = max(a["list_rate"], 1)
-        k = r.bit_length() - 1
-        b = 2 * k + ((r >> (k - 1)) & 1 if k else 0)
-        row["listed"] = b
-        for region in {a["region"], 0}:
-            self.buckets.setdefault((region, b), []).append(d)
+        self.unlist(d)
+        row["listed"] = want
+        if want:
+            for region in {a["region"], 0}:
+                self.lists.setdefault((region, *want), []).append(d)
 
     def unlist(self, d):
         row = self.device(d)
         if row["listed"] is None:
             return
         for region in {row["admission"]["region"], 0}:
-            members = self.buckets[(region, row["listed"])]
+            members = self.lists[(region, *row["listed"])]
             i, last = members.index(d), members.pop()
             if last != d:
                 members[i] = last
@@ -326,30 +338,43 @@ class Ledger:
         return D("cairn/draw/v1", self.seed, label.encode(), *parts)
 
     def candidates(self, dem, label, exclude, taken, enough):
-        limit, used, useful, looked, found = 4 * dem["max_per_domain"], {}, 0, 0, []
+        limit, used, useful, looked, misfits, found = 4 * dem["max_per_domain"], {}, 0, 0, 0, []
         for d in taken:
             used[d] = used.get(d, 0) + 4
-        for b in sorted(b for (region, b), members in self.buckets.items() if region == dem["region"] and members):
-            if useful >= enough:
+        edge = floor_log2(dem["reserve"])
+        for b in sorted({b for (region, b, _), members in self.lists.items() if region == dem["region"] and members}):
+            if useful >= enough or b > bucket(dem["max_rate"]):
                 break
-            members = self.buckets[(dem["region"], b)]
-            n = len(members)
-            start = int.from_bytes(self.draw("market/start", label, bytes([b]))[:16], "little") % n
-            for i in range(n):
-                if looked >= self.p["scan_limit"]:
-                    return found
-                looked += 1
-                d = members[(start + i) % n]
-                row = self.devices[d]
-                a = row["admission"]
-                if d in exclude or row["reserved"] + dem["reserve"] > a["capacity"] or a["list_rate"] > dem["max_rate"]:
-                    continue
-                if limit == 0 or all(used.get(x, 0) < limit for x in a["domains"]):
-                    useful += 1
-                    for x in a["domains"]:
-                        used[x] = used.get(x, 0) + 1
-                cost = a["list_rate"] * (2 * M - self.reputation(row))
-                found.append((cost, self.draw("market/tie", label, bytes.fromhex(d)), d))
+            # Who has room for certain, then those of whom only some have.
+            rooms = sorted(r for (g, c, r), m in self.lists.items() if (g, c) == (dem["region"], b) and m and r >= edge)
+            if 2**edge < dem["reserve"] and rooms[:1] == [edge]:
+                rooms = rooms[1:] + rooms[:1]
+            for room in rooms:
+                members = self.lists[(dem["region"], b, room)]
+                n = len(members)
+                start = int.from_bytes(self.draw("market/start", label, bytes([b, room]))[:16], "little") % n
+                for i in range(n):
+                    if looked >= self.p["scan_limit"]:
+                        return found
+                    if 2**room < dem["reserve"] and misfits >= self.p["scan_limit"] // 4:
+                        break
+                    looked += 1
+                    d = members[(start + i) % n]
+                    row = self.devices[d]
+                    a = row["admission"]
+                    if d in exclude:
+                        continue
+                    if row["reserved"] + dem["reserve"] > a["capacity"]:
+                        misfits += 1
+                        continue
+                    if a["list_rate"] > dem["max_rate"]:
+                        continue
+                    if limit == 0 or all(used.get(x, 0) < limit for x in a["domains"]):
+                        useful += 1
+                        for x in a["domains"]:
+                            used[x] = used.get(x, 0) + 1
+                    cost = a["list_rate"] * (2 * M - self.reputation(row))
+                    found.append((cost, self.draw("market/tie", label, bytes.fromhex(d)), d))
         return found
 
     def choose(self, found, n, most, taken):
@@ -395,6 +420,7 @@ class Ledger:
     def take(self, d, reserve):
         self.devices[d]["reserved"] += reserve
         self.devices[d]["duties"] += 1
+        self.place(d)
 
     def give_up(self, d, reserve):
         row = self.devices[d]
@@ -402,6 +428,7 @@ class Ledger:
         row["duties"] -= 1
         if row["state"] == "exiting":
             row["until"] = max(row["until"], self.epoch)
+        self.place(d)
 
     def own_lease(self, who, lease):
         row = self.leases.get(lease) or refuse("lease.unknown")
@@ -654,10 +681,7 @@ class Ledger:
                 self.give_up(s["device"], row["reserve"])
 
     def punish(self, device, p):
-        row = self.devices[device]
-        self.lose(row, p)
-        if row["bond"] < self.pebbles_ceil(row["admission"]["bond"]):
-            self.unlist(device)
+        self.lose(self.devices[device], p)
 
     def final(self, epoch):
         return self.known(epoch)["settled"] or refuse("settlement.open")
@@ -708,6 +732,7 @@ class Ledger:
         self.locks[key]["amount"] += amount
         self.locks[key]["left"] += amount
         self.repair_lock[device] = key
+        self.place(device)
 
     def due_release(self, key):
         left, (device, _, code, finder) = self.locks.pop(key)["left"], key
@@ -715,7 +740,7 @@ class Ledger:
         if code is None:
             if device in self.devices:
                 self.pay(src, ("bond", device), left)
-                self.list(device)
+                self.place(device)
         else:
             found = ppm(left, 100_000) if finder else 0
             treasury = ppm(left, 400_000)

@@ -3,6 +3,7 @@
 use crate::net::*;
 use crate::toy::{Evidence, Toy, offer, order};
 use cairn_crypto::merkle::rows;
+use cairn_ledger::executor::Mode;
 use cairn_ledger::genesis::{Contents, Export};
 use cairn_ledger::settle::Settled;
 use cairn_ledger::settlement::charge_leaf;
@@ -154,4 +155,138 @@ fn more_due_work_than_a_block_does_waits_in_order() {
     }
     seen.dedup();
     assert_eq!(seen, [150, 86, 22, 0], "64 steps a block");
+}
+
+/// Credits for account `n`.
+fn rich(net: &mut Net, n: u64) {
+    let action =
+        Action::BuyCredits { account: account(n), credits: Credits(1_000_000), max_cost: Amount(u128::MAX) };
+    net.act(n, action).unwrap();
+}
+
+/// So many offers at a tenth of the usual price, each with the room given, of one operator; then four honest ones.
+fn crowd(size: u64, room: u64) -> Net {
+    let mut net = Net::new(10);
+    net.act(1, Action::Operator { info: String::new() }).unwrap();
+    let proof = key(1).sign(DEVICE_PROOF_DOMAIN, &device_proof(&net.genesis.network(), &account(1)));
+    for batch in 0..size.div_ceil(500) {
+        let txs = (0..(size - batch * 500).min(500)).map(|i| {
+            let offer = encode(&crate::toy::Offer {
+                capacity: room,
+                rate: 100_000_000,
+                bond: 1,
+                domain: 100 + batch * 500 + i,
+                unique: 0,
+            });
+            let register =
+                Action::Register { sector: Toy::ID, key: key(1).public(), proof, offer, bond: Amount(CRN) };
+            net.tx_at(1, 1 + batch * 500 + i, register)
+        });
+        let txs: Vec<Tx> = txs.collect();
+        assert!(net.block(txs).iter().all(|r| r.refused.is_none()));
+    }
+    for i in 2..6 {
+        net.device(i, offer(5000, 1_000_000_000, i), BOND).unwrap();
+    }
+    rich(&mut net, 7);
+    net
+}
+
+fn market_size(net: &Net) -> u64 {
+    let rows = net.rows.iter().filter(|(k, _)| k[0] == <Lists as cairn_ledger::state::Table>::TAG);
+    let lengths = rows.filter_map(|(_, v)| cairn_ledger::state::open_entry::<Lists>(v));
+    lengths.filter(|(list, _)| list.region == 0).map(|(_, n)| u64::from(n)).sum()
+}
+
+#[test]
+fn two_thousand_cheap_full_offers_stand_in_nobodys_way() {
+    let mut net = crowd(2000, 10);
+    rich(&mut net, 8);
+    assert_eq!(market_size(&net), 2004);
+    // Full by empty leases of the attacker's own: 64 devices each.
+    for _ in 0..2000 / 50 {
+        net.order(8, order(50, 10), 100).unwrap();
+    }
+    assert_eq!(market_size(&net), 4, "who is full leaves the market");
+    let lease = net.order(7, order(4, 10), 100).expect("the honest ones are found behind the crowd");
+    net.act(7, Action::Close { lease }).unwrap();
+}
+
+#[test]
+fn an_order_asks_for_its_rows_in_few_rounds() {
+    let mut net = crowd(600, 1000);
+    rich(&mut net, 8);
+    let order = Action::Order {
+        sector: Toy::ID,
+        order: order(20, 10),
+        key: key(9).public(),
+        escrow: Credits(100),
+        note: Hash::default(),
+    };
+    let (done, rounds) = net.rounds(Mode::Build, &[net.tx(8, order)], true).unwrap();
+    assert!(done.receipts[0].refused.is_none());
+    // Each round runs the order anew: one row at a time would be a thousand rounds for 512 offers.
+    assert!(rounds < 20, "{rounds} rounds");
+}
+
+#[test]
+fn a_crowd_of_cheap_offers_too_small_for_the_order_stands_in_nobodys_way() {
+    // Of another room: not looked at. Of the same: a quarter of the search goes to them, the rest to others.
+    for (room, need) in [(10, 1000), (999, 1000)] {
+        let mut net = crowd(600, room);
+        let lease = net.order(7, order(4, need), 100).expect("found behind the crowd");
+        let holders: Vec<u128> =
+            net.lease(&lease).entry.slots.iter().map(|s| u128::from(s.rates[0].0)).collect();
+        assert_eq!(holders, [1_000_000_000; 4]);
+    }
+}
+
+#[test]
+fn a_full_device_comes_back_when_a_lease_ends() {
+    let (mut net, work) = market(1);
+    let lease = net.order(2, order(1, 1000), 100).unwrap();
+    assert_eq!(market_size(&net), 0);
+    assert_eq!(net.order(2, order(1, 1), 100).unwrap_err(), "market.short");
+    net.act(2, Action::Close { lease }).unwrap();
+    for _ in 0..3 {
+        net.epoch(&work);
+    }
+    assert_eq!(market_size(&net), 1);
+    net.order(2, order(1, 1), 100).unwrap();
+}
+
+#[test]
+fn a_device_whose_bond_is_locked_comes_back_with_it() {
+    let (mut net, work) = market(1);
+    let (device, n, _) = work[0].clone();
+    let least = Action::Change { device, offer: Some(offer_with_bond(10_000_000)), key: None, rest: None };
+    net.act(n, least).unwrap();
+    net.epoch(&[(device, n, vec![encode(&Evidence::Cheated { severity_ppm: 100_000 })])]);
+    assert_eq!(market_size(&net), 0, "nine of ten CRN do not carry the offer");
+    net.act(2, Action::AddBond { device, amount: Amount(CRN) }).unwrap();
+    assert_eq!(market_size(&net), 1);
+}
+
+fn offer_with_bond(bond: u64) -> Vec<u8> {
+    encode(&crate::toy::Offer { capacity: 1000, rate: 1, bond, domain: 1, unique: 0 })
+}
+
+#[test]
+fn capacity_hogged_by_empty_leases_loses_money() {
+    // One account owns the devices and rents them to itself: what comes back is less than what it spends.
+    let mut net = Net::new(4);
+    let work: Work = (0..3)
+        .map(|i| {
+            let offer = offer(1000, 1_000_000_000_000, i);
+            (net.device(1, offer, BOND).unwrap(), 1, vec![encode(&Evidence::Worked)])
+        })
+        .collect();
+    rich(&mut net, 1);
+    net.next_epoch();
+    net.order(1, order(3, 1000), 900_000).unwrap();
+    assert_eq!(market_size(&net), 0);
+    let settled = net.epoch(&work);
+    let (spent, earned) = (settled.settlement.charged, settled.settlement.earned);
+    assert!(spent > Credits(0));
+    assert_eq!(earned.0, u128::from(spent.0) * 1000 * 90 / 100, "a tenth of it is gone for good each epoch");
 }

@@ -243,7 +243,7 @@ fn device_json(r: &DeviceRow) -> String {
         r.duties,
         r.deficit.0,
         r.deficit.1,
-        maybe(r.listed, |l| l.0.to_string())
+        maybe(r.listed, |l| format!("[{},{}]", l.bucket, l.room))
     )
 }
 

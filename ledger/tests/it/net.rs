@@ -177,6 +177,12 @@ impl Net {
     }
 
     fn execute(&self, mode: Mode, txs: &[Tx], ahead: bool) -> Result<Box<BlockDone>, Refusal> {
+        self.rounds(mode, txs, ahead).map(|x| x.0)
+    }
+
+    /// The block, and how often it had to ask for rows.
+    pub fn rounds(&self, mode: Mode, txs: &[Tx], ahead: bool) -> Result<(Box<BlockDone>, usize), Refusal> {
+        let mut rounds = 0;
         let mut run = BlockRun::new(
             self.sectors.clone(),
             Height(self.height + 1),
@@ -193,8 +199,11 @@ impl Net {
         }
         loop {
             match run.step() {
-                Progress::Need(keys) => run.supply(keys.into_iter().map(|k| (k, self.rows.get(&k).cloned()))),
-                Progress::Done(done) => return Ok(done),
+                Progress::Need(keys) => {
+                    rounds += 1;
+                    run.supply(keys.into_iter().map(|k| (k, self.rows.get(&k).cloned())));
+                }
+                Progress::Done(done) => return Ok((done, rounds)),
                 Progress::Invalid(r) => return Err(r),
             }
         }
