@@ -38,4 +38,5 @@ pub enum Event {
     SaleMade { sector: SectorId, sale: Hash, credits: Credits },
     DisputeOpened { dispute: Hash, device: DeviceId },
     DisputeRuled { dispute: Hash, device: DeviceId, upheld: bool },
+    LegalNotice { lease: LeaseId, slot: u16, device: DeviceId, notice: Hash, locked: Amount },
 }

@@ -198,7 +198,9 @@ fn act(s: &mut State<'_>, sectors: &Sectors, t: &AccountTx) -> Run<()> {
         Action::AddBond { device, amount } => registry::add_bond(s, who, device, amount),
         Action::Exit { device } => registry::exit(s, who, device).map(|_| ()),
         Action::WithdrawBond { device } => registry::withdraw_bond(s, who, device),
-        Action::LegalNotice { lease, slot, .. } => slots::legal_notice(s, sectors, who, lease, slot),
+        Action::LegalNotice { lease, slot, notice } => {
+            slots::legal_notice(s, sectors, who, lease, slot, notice)
+        }
         Action::Order { sector, order, key, escrow, note } => {
             market::order(s, sectors, who, t.nonce, sector, order, key, escrow, note).map(|_| ())
         }

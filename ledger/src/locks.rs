@@ -5,7 +5,7 @@ use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, SectorId, encode, pp
 use crate::bank::{Pot, chain, pay};
 use crate::epoch::schedule;
 use crate::events::Event;
-use crate::listing::place;
+use crate::listing::{place, punish};
 use crate::state::{Run, State};
 use crate::tables::{Devices, DueEntry, LockCause, LockRow, Locks, RepairLocks};
 
@@ -41,6 +41,22 @@ pub fn lock(
     s.put::<RepairLocks>(device, &id);
     s.emit(Event::BondLocked { device: *device, lock: id, amount });
     place(s, device)
+}
+
+/// A loss without proof of cheating, whatever its reason: the capped cost of the rebuild is locked as far as the free
+/// bond reaches, and a tenth of the reputation goes. Returns what was locked.
+pub(crate) fn lose(
+    s: &mut State<'_>,
+    device: &DeviceId,
+    sector: SectorId,
+    epoch: Epoch,
+    cost: Amount,
+) -> Run<Amount> {
+    let free = s.get::<Devices>(device)?.map(|d| d.bond).unwrap_or_default();
+    let amount = cost.min(free);
+    lock(s, device, sector, epoch, amount, LockCause::Loss, None)?;
+    punish(s, device, 100_000)?;
+    Ok(amount)
 }
 
 /// Pays work out of the latest lock of a device, as far as it reaches.

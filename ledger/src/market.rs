@@ -141,11 +141,16 @@ pub fn unknown_lease() -> Refusal {
     Refusal::new("lease.unknown", "no such lease", "check the lease id")
 }
 
+/// Refusal for a lease whose rest was paid back.
+pub(crate) fn ended() -> Refusal {
+    Refusal::new("lease.ended", "the lease has ended", "open a new one")
+}
+
 /// Adds escrow.
 pub fn fund(s: &mut State<'_>, who: AccountId, id: LeaseId, credits: Credits) -> Run<()> {
     let before = s.need::<Leases>(&id, unknown_lease())?;
     if before.refunded.is_some() {
-        return Err(Refusal::new("lease.ended", "the lease has ended", "open a new one").into());
+        return Err(ended().into());
     }
     let mut row = before.clone();
     row.entry.deposited = row.entry.deposited.checked_add(credits).ok_or_else(capacity_overflow)?;

@@ -7,7 +7,7 @@ use cairn_types::{Amount, DeviceId, Epoch, LeaseId, SectorId, ppm_of};
 use crate::bank::chain;
 use crate::events::Event;
 use crate::listing::punish;
-use crate::locks::{lock, pay_from_bond};
+use crate::locks::{lock, lose, pay_from_bond};
 use crate::registry::{save_lease, save_sale};
 use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, outcome_chunk, refuse, sector_epoch};
 use crate::slots::{reassign, release_slots};
@@ -80,9 +80,7 @@ fn apply_outcome(
             if !holds(s, lease, *slot, device)? {
                 return Ok(());
             }
-            let free = s.get::<Devices>(device)?.map(|d| d.bond).unwrap_or_default();
-            lock(s, device, sector, epoch, (*cost).min(free), LockCause::Loss, None)?;
-            punish(s, device, 100_000)?;
+            lose(s, device, sector, epoch, *cost)?;
             reassign(s, sectors, *lease, *slot)
         }
         Outcome::Reassign { lease, slot, device } => {

@@ -8,7 +8,7 @@ use cairn_sector::{
 };
 use cairn_types::{
     AccountId, Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, NetworkId, PPM, Price, Rate, Refusal,
-    SectorId, UNIT_KINDS, decode, encode, mul_div, ppm_of,
+    SectorId, UNIT_KINDS, Units, decode, encode, mul_div, ppm_of,
 };
 use std::collections::BTreeMap;
 
@@ -176,11 +176,11 @@ impl<'a> Work<'a> {
                     }
                 }
                 Source::Pool => {
-                    line.granted = self.worth(&self.x.terms.pool_rates, &line.row.units.0);
+                    line.granted = self.worth(&self.x.terms.pool_rates, &line.row.units);
                     pool.push((index, line.granted));
                 }
                 Source::Bond { of } => {
-                    line.granted = self.worth(&self.x.terms.bond_rates, &line.row.units.0);
+                    line.granted = self.worth(&self.x.terms.bond_rates, &line.row.units);
                     let sum = self.pays.entry((of, line.row.payee)).or_default();
                     *sum = sum.saturating_add(line.granted);
                 }
@@ -192,9 +192,8 @@ impl<'a> Work<'a> {
         self.grant(pool);
     }
 
-    fn worth(&self, rates: &[Rate; UNIT_KINDS], units: &[u64; UNIT_KINDS]) -> Amount {
-        let credits = add_up(rates.iter().zip(units).filter_map(|(r, u)| r.charge(u128::from(*u))));
-        self.x.price.pebbles(credits)
+    fn worth(&self, rates: &[Rate; UNIT_KINDS], units: &Units) -> Amount {
+        worth(self.x.price, rates, units)
     }
 
     /// Adds a row's units to the holder's tally; the credits that became due.
@@ -283,7 +282,7 @@ impl<'a> Work<'a> {
                 // The bond rates price reserved capacity (what a loss locks) and rebuilt work (what a repair earns)
                 // in the kinds that the sector uses for each.
                 let reserve = self.x.registry.lease(&lease).map(|l| l.reserve).unwrap_or_default();
-                let whole = self.worth(&self.x.terms.bond_rates, &reserve.0);
+                let whole = self.worth(&self.x.terms.bond_rates, &reserve);
                 let cost = Amount(ppm_of(whole.0, u64::from(ppm)));
                 self.outcomes.push(Outcome::Repair { lease, slot, device: row.payee, cost });
             }
@@ -401,6 +400,11 @@ impl<'a> Work<'a> {
         };
         self.x.registry.leases().map(|l| (l.id, now(&l.id))).collect()
     }
+}
+
+/// Pebbles that units are worth at a price and rates by kind.
+pub(crate) fn worth(price: Price, rates: &[Rate; UNIT_KINDS], units: &Units) -> Amount {
+    price.pebbles(add_up(rates.iter().zip(&units.0).filter_map(|(r, u)| r.charge(u128::from(*u)))))
 }
 
 /// Sum, at most the largest number: what evidence says must not stop a judge.

@@ -1,16 +1,18 @@
 //! Slots of a lease: who holds them, who takes over, who gives up.
 
 use cairn_sector::{DeviceState, Sectors, Slot};
-use cairn_types::{AccountId, DeviceId, Epoch, LeaseId, Units, encode};
+use cairn_types::{AccountId, DeviceId, Epoch, Hash, LeaseId, Units, encode};
 
 use crate::bank::chain;
 use crate::events::Event;
 use crate::listing::place;
-use crate::market::{capacity_overflow, unknown_lease};
-use crate::registry::{save_device, save_lease};
+use crate::locks::lose;
+use crate::market::{capacity_overflow, ended, unknown_lease};
+use crate::registry::{save_device, save_lease, unknown_sector};
 use crate::search::{Candidate, Wanted, candidates, choose};
+use crate::settle::worth;
 use crate::state::{Run, State};
-use crate::tables::{Devices, DueEntry, LeaseRow, Leases, vacant};
+use crate::tables::{Devices, DueEntry, LeaseRow, Leases, SectorTable, vacant};
 
 /// Reserves capacity of a device for a slot, or gives it back.
 pub(crate) fn take_duty(s: &mut State<'_>, id: &DeviceId, reserve: &Units, take: bool) -> Run<()> {
@@ -122,16 +124,25 @@ pub fn reassign(s: &mut State<'_>, sectors: &Sectors, id: LeaseId, index: u16) -
     Ok(())
 }
 
-/// A holder drops a slot for a legal reason: reassigned, nothing locked.
+/// A holder drops a slot for a legal reason. The notice is not judged, and somebody pays the rebuild: to the bond it is
+/// a loss like any other, so that nobody leaves by notice what leaving by failure would cost.
 pub fn legal_notice(
     s: &mut State<'_>,
     sectors: &Sectors,
     who: AccountId,
     id: LeaseId,
     index: u16,
+    notice: Hash,
 ) -> Run<()> {
     let row = s.need::<Leases>(&id, unknown_lease())?;
     let holder = row.entry.slots.get(usize::from(index)).map(|x| x.device).unwrap_or_default();
     crate::registry::own_device(s, &who, &holder)?;
+    if row.refunded.is_some() {
+        return Err(ended().into());
+    }
+    let (c, sector) = (chain(s)?, row.entry.sector);
+    let rates = s.need::<SectorTable>(&sector, unknown_sector(sector))?.bond_rates;
+    let locked = lose(s, &holder, sector, c.epoch, worth(c.price, &rates, &row.entry.reserve))?;
+    s.emit(Event::LegalNotice { lease: id, slot: index, device: holder, notice, locked });
     reassign(s, sectors, id, index)
 }

@@ -455,7 +455,11 @@ class Ledger:
 
     def act_legal(self, who, lease, slot):
         row = self.leases.get(lease) or refuse("lease.unknown")
-        self.own(who, row["slots"][slot]["device"] if slot < len(row["slots"]) else None)
+        device = row["slots"][slot]["device"] if slot < len(row["slots"]) else None
+        self.own(who, device)
+        if row["refunded"] is not None:
+            refuse("lease.ended")
+        self.lose_slot(device, self.epoch, self.pebbles(charge(self.bond_rate, row["reserve"])))
         self.reassign(lease, slot)
 
     def reassign(self, lease, i):
@@ -662,8 +666,7 @@ class Ledger:
         elif kind == 1:
             lease, slot, device, cost = x
             if self.holds(lease, slot, device):
-                self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
-                self.punish(device, 100_000)
+                self.lose_slot(device, epoch, cost)
                 self.reassign(lease, slot)
         elif kind == 3:
             row = self.leases[x[0]]
@@ -674,6 +677,10 @@ class Ledger:
                 row["closing"] = self.epoch if row["closing"] is None else min(row["closing"], self.epoch)
         elif kind == 5:
             self.sales.pop(x[0], None)
+
+    def lose_slot(self, device, epoch, cost):
+        self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
+        self.punish(device, 100_000)
 
     def release_slots(self, row):
         for s in row["slots"]:

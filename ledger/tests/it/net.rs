@@ -158,7 +158,11 @@ impl RawEvidence for Items {
 
 impl Net {
     pub fn new(accounts: u64) -> Self {
-        let (sectors, genesis) = (Sectors::new().with::<Toy>(), genesis(accounts));
+        Self::with(genesis(accounts))
+    }
+
+    pub fn with(genesis: Genesis) -> Self {
+        let sectors = Sectors::new().with::<Toy>();
         let first = Some(genesis.rows(&sectors).expect("valid genesis"));
         Self {
             sectors,

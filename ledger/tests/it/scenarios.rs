@@ -294,8 +294,9 @@ fn an_epoch_that_nobody_decides_is_void_and_charges_nothing() {
 }
 
 #[test]
-fn a_legal_notice_moves_the_slot_without_a_lock() {
+fn a_legal_notice_locks_the_rebuild_like_any_loss_and_the_rest_comes_back() {
     let (mut net, devices) = market(3);
+    net.next_epoch();
     let lease = net.order(4, order(1, 100), 1000).unwrap();
     let holder = net.lease(&lease).entry.slots[0].device;
     let who = devices.iter().find(|d| d.0 == holder).unwrap().1;
@@ -304,8 +305,64 @@ fn a_legal_notice_moves_the_slot_without_a_lock() {
     net.act(who, notice(lease)).unwrap();
     let slot = &net.lease(&lease).entry.slots[0];
     assert_ne!(slot.device, holder);
-    assert_eq!(slot.lost_by, Some(holder), "agents rebuild it, nobody pays for it");
-    assert_eq!(net.get::<Devices>(&holder).unwrap().locked.0, 0);
+    assert_eq!(slot.lost_by, Some(holder), "agents rebuild it at the bond's expense");
+    // 100 units at one credit each, 1000 pebbles a credit.
+    let row = net.get::<Devices>(&holder).unwrap();
+    assert_eq!((row.locked.0, row.bond.0), (100_000, BOND.0 - 100_000));
+    let said = |e: &Event| match e {
+        Event::LegalNotice { device, notice, locked, .. } => Some((*device, *notice, *locked)),
+        _ => None,
+    };
+    assert_eq!(net.events.iter().find_map(said), Some((holder, Hash::default(), Amount(100_000))));
+    let missing = row.deficit.0;
+    assert_eq!(missing, 1_000_000 - 720_000, "a tenth of the newcomer's 800,000");
+    // Nobody rebuilt: after the window the rest is free again, what is gone is the fee and the reputation.
+    for _ in 0..3 {
+        net.next_epoch();
+    }
+    assert_eq!(net.get::<Devices>(&holder).unwrap().bond, BOND);
+}
+
+#[test]
+fn a_legal_notice_is_no_cheaper_than_a_loss() {
+    let lose = |legal: bool| {
+        let (mut net, devices) = market(3);
+        net.next_epoch();
+        let lease = net.order(4, order(1, 100), 1000).unwrap();
+        let holder = net.lease(&lease).entry.slots[0].device;
+        let who = devices.iter().find(|d| d.0 == holder).unwrap().1;
+        if legal {
+            net.act(who, Action::LegalNotice { lease, slot: 0, notice: Hash::default() }).unwrap();
+        } else {
+            net.epoch(&[(holder, who, vec![encode(&Evidence::Lost)])]);
+        }
+        let row = net.get::<Devices>(&holder).unwrap();
+        (row.locked, row.bond, row.deficit.0)
+    };
+    assert_eq!(lose(true), lose(false));
+}
+
+#[test]
+fn a_legal_notice_for_a_lease_that_was_refunded_locks_nothing() {
+    let (mut net, devices) = market(1);
+    net.next_epoch();
+    let lease = net.order(2, order(1, 100), 1000).unwrap();
+    net.act(2, Action::Close { lease }).unwrap();
+    let before_the_outcomes = |net: &mut Net, settled: &cairn_ledger::settle::Settled| {
+        let leaves: Vec<_> = settled.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
+        let refund = Action::Refund {
+            lease,
+            epoch: settled.settlement.epoch,
+            charged: settled.charges[0].1,
+            index: 0,
+            proof: rows::prove(&leaves, 0).unwrap(),
+        };
+        net.act(2, refund).unwrap();
+        let notice = Action::LegalNotice { lease, slot: 0, notice: Hash::default() };
+        assert_eq!(net.act(1, notice).unwrap_err(), "lease.ended");
+    };
+    net.epoch_with(&worked(&devices), before_the_outcomes);
+    assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().locked.0, 0);
 }
 
 #[test]
