@@ -176,6 +176,10 @@ fn work(s: &mut State<'_>, sectors: &Sectors, entry: DueEntry) -> Run<()> {
         DueEntry::Refill(lease, slot) => refill(s, sectors, lease, slot),
         DueEntry::VoteDeadline(epoch, sector) => void(s, epoch, sector),
         DueEntry::Backlog(..) => Ok(()),
+        DueEntry::Forget(device, lease) => {
+            dispute::forget(s, device, lease);
+            Ok(())
+        }
     }
 }
 

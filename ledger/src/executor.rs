@@ -215,7 +215,7 @@ fn act(s: &mut State<'_>, sectors: &Sectors, t: &AccountTx) -> Run<()> {
             crate::sales::buy(s, sectors, who, t.nonce, sector, sale, max_credits)
         }
         Action::Dispute { device, lease, claim } => {
-            dispute::open(s, sectors, who, t.nonce, device, lease, claim).map(|_| ())
+            dispute::open(s, sectors, who, device, lease, claim).map(|_| ())
         }
         Action::FundPool { sector, amount } => pay(s, Pot::Account(who), Pot::Pool(sector), amount),
     }

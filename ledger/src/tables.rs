@@ -58,6 +58,8 @@ tables! {
     Sales = 22, (SectorId, Hash) => SaleRow;
     /// Length of a list.
     Lists = 23, List => u32;
+    /// What disputes over one duty locked within the present window.
+    Accused = 24, (DeviceId, Option<LeaseId>) => Amount;
 }
 
 /// Members in one page of a list.
@@ -464,6 +466,8 @@ pub enum DueEntry {
     VoteDeadline(Epoch, SectorId),
     /// No work: the height and number of the first entry not worked off, while work lags behind.
     Backlog(Height, u32),
+    /// What disputes over a duty locked no longer counts.
+    Forget(DeviceId, Option<LeaseId>),
 }
 
 /// An open dispute.

@@ -57,7 +57,7 @@ class Ledger:
         self.operators, self.devices, self.uniques, self.lists = {}, {}, {}, {}
         self.leases, self.locks, self.repair_lock, self.disputes, self.sales = {}, {}, {}, {}, {}
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
-        self.due, self.backlog = {}, None
+        self.accused, self.due, self.backlog = {}, {}, None
         self.memory, self.tally = {}, {"due": {}, "charged": {}, "earned": {}, "sales": set()}
 
     # ---- 2. pots
@@ -759,15 +759,19 @@ class Ledger:
             del self.repair_lock[device]
 
     # ---- 10. disputes
-    def act_dispute(self, who, device, claim):
+    def act_dispute(self, who, device, lease, claim):
         self.device(device)
         if toy.dispute(claim, None, refuse) is None:
             refuse("dispute.void")
         stake = self.pebbles_ceil(self.p["dispute_bond"])
+        key = D("cairn/dispute", bytes.fromhex(device), bytes.fromhex(lease or ""), bytes([claim])).hex()
+        if key in self.disputes:
+            refuse("dispute.open")
         self.pay(("account", who), "stake", stake)
-        key = D("cairn/dispute", bytes.fromhex(who), u(self.nonce, 8)).hex()
         until = self.height + self.p["dispute_blocks"]
-        self.disputes[key] = {"accuser": who, "device": device, "claim": claim, "stake": stake, "until": until}
+        self.disputes[key] = {
+            "accuser": who, "device": device, "lease": lease, "claim": claim, "stake": stake, "until": until,
+        }
         self.schedule(until + 1, "judge", key)
 
     def post_defend(self, device, dispute, answer):
@@ -780,14 +784,23 @@ class Ledger:
         del self.disputes[dispute]
 
     def due_judge(self, key):
-        row = self.disputes.pop(key, None)
-        if row is None:
+        if key not in self.disputes or self.height <= self.disputes[key]["until"]:
             return
+        row = self.disputes.pop(key)
         self.pay("stake", ("account", row["accuser"]), row["stake"])
         if row["device"] in self.devices:
             severity, code = toy.dispute(row["claim"], None, refuse)
-            self.lock(row["device"], self.epoch, ppm(self.devices[row["device"]]["bond"], severity), code, row["accuser"])
-            self.punish(row["device"], 500_000)
+            device, duty = row["device"], (row["device"], row["lease"])
+            bond, had = self.devices[device]["bond"], self.accused.get(duty, 0)
+            more = min(bond, sub(ppm(bond + had, severity), had))
+            self.lock(device, self.epoch, more, code, row["accuser"])
+            if duty not in self.accused:
+                self.schedule(self.height + self.p["window_epochs"] * self.p["epoch_blocks"], "forget", duty)
+                self.punish(device, 500_000)
+            self.accused[duty] = had + more
+
+    def due_forget(self, duty):
+        del self.accused[duty]
 
     # ---- what is compared after each block
     def dump(self):
@@ -809,5 +822,6 @@ class Ledger:
             ),
             "claims": {k: list(v) for k, v in self.claims.items()},
             "disputes": sorted(self.disputes),
+            "accused": {d + (lease or ""): x for (d, lease), x in self.accused.items()},
             "sales": dict(self.sales),
         }

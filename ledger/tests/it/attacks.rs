@@ -144,8 +144,9 @@ fn more_due_work_than_a_block_does_waits_in_order() {
     let mut net = Net::new(3);
     net.device(1, offer(1000, 1, 1), BOND).unwrap();
     let device = DeviceId::derive("cairn/device", &[account(1).as_ref(), &0u64.to_le_bytes()]);
-    let txs =
-        (0..150).map(|i| net.tx_at(2, i, Action::Dispute { device, lease: None, claim: vec![3] })).collect();
+    let txs = (0..150)
+        .map(|i| net.tx_at(2, i.into(), Action::Dispute { device, lease: None, claim: vec![i + 1] }))
+        .collect();
     assert_eq!(net.block(txs).len(), 150);
     let open = |net: &Net| net.rows.keys().filter(|k| k[0] == 21).count();
     let mut seen = vec![];
@@ -289,4 +290,70 @@ fn capacity_hogged_by_empty_leases_loses_money() {
     let (spent, earned) = (settled.settlement.charged, settled.settlement.earned);
     assert!(spent > Credits(0));
     assert_eq!(earned.0, u128::from(spent.0) * 1000 * 90 / 100, "a tenth of it is gone for good each epoch");
+}
+
+fn accuse(
+    net: &mut Net,
+    who: u64,
+    device: DeviceId,
+    lease: Option<LeaseId>,
+    claim: u8,
+) -> Result<(), String> {
+    net.act(who, Action::Dispute { device, lease, claim: vec![claim] }).map(|_| ())
+}
+
+#[test]
+fn many_accusers_of_an_offline_device_lock_one_loss_for_one_duty() {
+    let (mut net, work) = market(2);
+    let (device, lease) = (work[0].0, Some(LeaseId([5; 32])));
+    net.next_epoch();
+    for who in 3..8 {
+        accuse(&mut net, who, device, lease, u8::try_from(who).unwrap()).unwrap();
+    }
+    for _ in 0..12 {
+        net.block(vec![]);
+    }
+    let row = net.get::<Devices>(&device).unwrap();
+    assert_eq!(row.locked.0, BOND.0 / 5, "a fifth once, not five times");
+    assert_eq!(row.deficit.0, 600_000, "half of a newcomer's 800,000, once");
+    // Another duty is another loss.
+    accuse(&mut net, 3, device, None, 3).unwrap();
+    for _ in 0..8 {
+        net.block(vec![]);
+    }
+    assert_eq!(net.get::<Devices>(&device).unwrap().locked.0, BOND.0 / 5 + BOND.0 * 4 / 5 / 5);
+    // After the window the same duty may cost again.
+    for _ in 0..3 {
+        net.next_epoch();
+    }
+    assert_eq!(net.rows.keys().filter(|k| k[0] == 24).count(), 0, "nothing stays behind");
+    let before = net.get::<Devices>(&device).unwrap();
+    accuse(&mut net, 3, device, lease, 3).unwrap();
+    for _ in 0..8 {
+        net.block(vec![]);
+    }
+    let after = net.get::<Devices>(&device).unwrap();
+    assert_eq!(after.locked.0 - before.locked.0, before.bond.0 / 5);
+}
+
+#[test]
+fn one_matter_is_open_once_whoever_brings_it() {
+    let (mut net, work) = market(2);
+    let (device, n, _) = work[0].clone();
+    accuse(&mut net, 4, device, None, 7).unwrap();
+    let stakes = net.money().bonds;
+    assert_eq!(accuse(&mut net, 5, device, None, 7).unwrap_err(), "dispute.open");
+    assert_eq!(net.money().bonds, stakes, "a refused accuser stakes nothing");
+    let dispute = cairn_ledger::dispute::id_of(&device, None, &[7]);
+    net.one(net.duty(device, n, Duty::Defend { dispute, answer: vec![7] })).unwrap();
+    // Brought again: the deadline of the first time does not judge the second.
+    for _ in 0..2 {
+        net.block(vec![]);
+    }
+    accuse(&mut net, 5, device, None, 7).unwrap();
+    for _ in 0..4 {
+        net.block(vec![]);
+    }
+    assert_eq!(net.get::<Devices>(&device).unwrap().locked.0, 0);
+    net.one(net.duty(device, n, Duty::Defend { dispute, answer: vec![7] })).expect("still in time");
 }

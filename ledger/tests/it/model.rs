@@ -106,9 +106,11 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
             let price: u64 = decode(sale).expect("made here");
             format!(r#"{{"buy":{{"price":{price},"max_credits":{}}}}}"#, max_credits.0)
         }
-        Action::Dispute { device, claim, .. } => {
-            format!(r#"{{"dispute":{{"device":"{device}","claim":{}}}}}"#, claim[0])
-        }
+        Action::Dispute { device, lease, claim } => format!(
+            r#"{{"dispute":{{"device":"{device}","lease":{},"claim":{}}}}}"#,
+            maybe(*lease, quoted),
+            claim[0]
+        ),
         Action::FundPool { amount, .. } => format!(r#"{{"fund_pool":{{"amount":{}}}}}"#, amount.0),
     }
 }
@@ -309,6 +311,10 @@ fn dump(net: &Net) -> String {
     let mut disputes: Vec<String> =
         table::<Disputes>(net, |k, _| Some((quoted(k), String::new()))).into_iter().map(|x| x.0).collect();
     disputes.sort();
+    let accused = table::<Accused>(net, |(device, lease), amount| {
+        let lease = lease.map(|l| l.to_string()).unwrap_or_default();
+        Some((format!("{device}{lease}"), amount.0.to_string()))
+    });
     let sales = table::<Sales>(net, |k, r| Some((k.1.to_string(), r.entry.paid.0.to_string())));
     object([
         ("totals".into(), totals),
@@ -320,6 +326,7 @@ fn dump(net: &Net) -> String {
         ("claims".into(), object(claims)),
         ("disputes".into(), list(disputes)),
         ("sales".into(), object(sales)),
+        ("accused".into(), object(accused)),
     ])
 }
 
@@ -514,7 +521,8 @@ impl Play {
 
     fn dispute(&mut self, who: u64, device: DeviceId, owner: u64) {
         let claim = u8::try_from(self.dice.roll(4)).unwrap();
-        self.act(who, Action::Dispute { device, lease: None, claim: vec![claim] });
+        let lease = self.dice.of(&self.leases).filter(|_| claim > 1).map(|l| l.0);
+        self.act(who, Action::Dispute { device, lease, claim: vec![claim] });
         let opened = |e: &Event| match e {
             Event::DisputeOpened { dispute, .. } => Some(*dispute),
             _ => None,
