@@ -147,6 +147,7 @@ describe! {
     SaleMade { sector, sale, credits }
     DisputeOpened { dispute, device }
     DisputeRuled { dispute, device, upheld }
+    LegalNotice { lease, slot, device, notice, locked }
 }
 
 /// Where to begin.
