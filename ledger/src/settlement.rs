@@ -11,7 +11,7 @@ use crate::bank::{CreditPot, Pot, chain, pay, pay_credits};
 use crate::events::Event;
 use crate::registry::unknown_sector;
 use crate::state::{Run, State};
-use crate::tables::{ChainParams, Phase, SectorEpochRow, SectorEpochs, SectorTable};
+use crate::tables::{ChainParams, EpochDigests, Phase, SectorEpochRow, SectorEpochs, SectorTable};
 use crate::tx::seal_vote;
 
 /// Outcomes in one chunk of the outcomes tree, and so in one transaction.
@@ -234,16 +234,15 @@ pub fn reveal(s: &mut State<'_>, seat: u16, epoch: Epoch, settlement: Settlement
         charged: settlement.charged,
         earned: settlement.earned,
     });
-    row.phase = Phase::Final;
     row.settlement = Some(settlement);
-    s.put::<SectorEpochs>(&(epoch, sector), &row);
-    Ok(())
+    crate::epoch::end(s, (epoch, sector), row, Phase::Final)
 }
 
 /// Everything in the record that the chain knows by itself must agree.
 fn check_against_chain(s: &State<'_>, epoch: Epoch, row: &SectorEpochRow, x: &Settlement) -> Run<()> {
     let srow = s.need::<SectorTable>(&x.sector, unknown_sector(x.sector))?;
     let erow = crate::epoch::epoch_row(s, epoch)?;
+    let open = s.get::<EpochDigests>(&(epoch, x.sector))?;
     let fits = x.network == chain(s)?.network
         && x.epoch == epoch
         && x.version == row.terms.version
@@ -251,9 +250,7 @@ fn check_against_chain(s: &State<'_>, epoch: Epoch, row: &SectorEpochRow, x: &Se
         && x.price == erow.price
         && x.registry_root == row.registry_root
         && x.terms_root == row.terms.root()
-        && x.commitments_root == row.commitments.digest()
-        && x.answers_root == row.answers.digest()
-        && x.evidence_root == row.evidence.digest()
+        && [x.commitments_root, x.answers_root, x.evidence_root] == row.contents(open.as_ref())
         && x.memory.0 == srow.memory_root
         && x.tally.0 == srow.tally_root;
     if !fits {

@@ -60,6 +60,8 @@ tables! {
     Lists = 23, List => u32;
     /// What disputes over one duty locked within the present window.
     Accused = 24, (DeviceId, Option<LeaseId>) => Amount;
+    /// Sums over what was posted for epochs that are neither final nor void.
+    EpochDigests = 25, (Epoch, SectorId) => DigestsRow;
 }
 
 /// Members in one page of a list.
@@ -384,12 +386,9 @@ pub struct SectorEpochRow {
     pub registry_root: Hash,
     /// Governed numbers at the lock.
     pub terms: Terms,
-    /// Content digest of commitments, frozen at the lock.
-    pub commitments: LtHash,
-    /// Content digest of answer digests.
-    pub answers: LtHash,
-    /// Content digest of certified bundles.
-    pub evidence: LtHash,
+    /// Content digests of commitments, answers and certified bundles, once the epoch is final or void. Until then they
+    /// are those of [`DigestsRow`].
+    pub roots: Option<[Hash; 3]>,
     /// Certified bundles.
     pub bundles: u32,
     /// Commitments of seats to their votes.
@@ -398,6 +397,31 @@ pub struct SectorEpochRow {
     pub settlement: Option<Settlement>,
     /// Outcomes applied so far.
     pub applied: u32,
+}
+
+impl SectorEpochRow {
+    /// Content digests of commitments, answers and certified bundles. `open`: the row of digests, if there is one.
+    pub fn contents(&self, open: Option<&DigestsRow>) -> [Hash; 3] {
+        self.roots.or(open.map(DigestsRow::roots)).unwrap_or_default()
+    }
+}
+
+/// Sums over what was posted for a sector's epoch, 6 KiB; gone when the epoch is final or void.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DigestsRow {
+    /// Commitments; frozen at the lock.
+    pub commitments: LtHash,
+    /// Digests of answers.
+    pub answers: LtHash,
+    /// Certified bundles.
+    pub evidence: LtHash,
+}
+
+impl DigestsRow {
+    /// The three digests.
+    pub fn roots(&self) -> [Hash; 3] {
+        [self.commitments.digest(), self.answers.digest(), self.evidence.digest()]
+    }
 }
 
 /// What a device posted.
@@ -468,6 +492,8 @@ pub enum DueEntry {
     Backlog(Height, u32),
     /// What disputes over a duty locked no longer counts.
     Forget(DeviceId, Option<LeaseId>),
+    /// An epoch's rows go, unless somebody needs them still.
+    Prune(Epoch),
 }
 
 /// An open dispute.

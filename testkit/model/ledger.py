@@ -57,6 +57,7 @@ class Ledger:
         self.operators, self.devices, self.uniques, self.lists = {}, {}, {}, {}
         self.leases, self.locks, self.repair_lock, self.disputes, self.sales = {}, {}, {}, {}, {}
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
+        self.commitments, self.latest = {}, None
         self.accused, self.due, self.backlog = {}, {}, None
         self.memory, self.tally = {}, {"due": {}, "charged": {}, "earned": {}, "sales": set()}
 
@@ -135,22 +136,19 @@ class Ledger:
     def schedule(self, at, *entry):
         self.due.setdefault(at, []).append(entry)
 
-    def sector_epoch(self, e):
-        fresh = {"phase": "open", "budget": 0, "commitments": set(), "votes": set(), "settled": None, "applied": 0}
-        return self.sector_epochs.setdefault(e, fresh)
-
     def lock_epoch(self):
         e = self.epoch
         self.epochs[e] = {"start": self.height, "seed": None}
         before = self.sector_epochs.get(e - 1)
         pledged = before["budget"] if before and before["phase"] in ("open", "committed") else 0
-        row = self.sector_epoch(e)
+        row = self.sector_epochs[e] = {"phase": "open", "votes": set(), "settled": None, "applied": 0}
         row["budget"] = min(self.pool_limit, sub(self.m["pools"], pledged))
         row["snap"] = copy.deepcopy({
-            "devices": self.devices, "sales": self.sales, "commitments": row["commitments"],
+            "devices": self.devices, "sales": self.sales, "commitments": self.commitments.pop(e, set()),
             "leases": {k: v for k, v in sorted(self.leases.items()) if v["refunded"] is None},
         })
         self.schedule(self.height + self.p["epoch_blocks"] + self.p["vote_blocks"], "void", e)
+        self.schedule(self.height + (self.p["window_epochs"] + 64) * self.p["epoch_blocks"], "prune", e)
 
     def work(self, kind, *x):
         getattr(self, "due_" + kind)(*x)
@@ -159,6 +157,15 @@ class Ledger:
         if self.sector_epochs[e]["phase"] in ("open", "committed"):
             self.sector_epochs[e]["phase"] = "void"
         del self.sector_epochs[e]["snap"]
+
+    def due_prune(self, e):
+        row = self.sector_epochs.get(e)
+        unapplied = row and row["settled"] and row["applied"] < len(row["settled"]["outcomes"])
+        if row and (row["phase"] in ("open", "committed") or unapplied or e == self.latest):
+            self.schedule(self.height + self.p["epoch_blocks"], "prune", e)
+        else:
+            self.sector_epochs.pop(e, None)
+            del self.epochs[e]
 
     def due_refill(self, lease, i):
         row = self.leases[lease]
@@ -507,7 +514,7 @@ class Ledger:
         if epoch != self.epoch + 1:
             refuse("commit.phase")
         self.posted(device, epoch, "commit")
-        self.sector_epoch(epoch)["commitments"].add(device)
+        self.commitments.setdefault(epoch, set()).add(device)
 
     def post_answers(self, device, epoch):
         self.within(epoch, 0, self.p["answer_blocks"])
@@ -528,6 +535,8 @@ class Ledger:
         self.within(epoch + 1, 0, self.p["certify_blocks"])
         if len(devices) > 256 or devices != sorted(set(devices)):
             refuse("certificate.shape")
+        if self.sector_epochs.get(epoch, {"phase": None})["phase"] not in ("open", "committed"):
+            refuse("certificate.nothing")
         rows = [self.postings.get((epoch, d), {}) for d in devices if d in self.devices]
         new = [r for r in rows if "bundle" in r and "certified" not in r]
         for r in new:
@@ -565,7 +574,7 @@ class Ledger:
         self.pay("vault", "payable", x["earned"])
         self.pay("vault", "dust", rest - x["earned"])
         self.pay("pool", "payable", x["pool_paid"])
-        row["phase"], row["settled"] = "final", x
+        row["phase"], row["settled"], self.latest = "final", x, epoch
         self.memory.update(x.pop("memory"))
         self.tally = x.pop("tally")
 
@@ -822,6 +831,8 @@ class Ledger:
             ),
             "claims": {k: list(v) for k, v in self.claims.items()},
             "disputes": sorted(self.disputes),
+            "epochs": {str(e): [r["phase"], r["applied"]] for e, r in self.sector_epochs.items()},
+            "known": sorted(self.epochs),
             "accused": {d + (lease or ""): x for (d, lease), x in self.accused.items()},
             "sales": dict(self.sales),
         }

@@ -225,7 +225,7 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
 
 fn table<T: Table>(
     net: &Net,
-    f: impl Fn(T::Key, T::Row) -> Option<(String, String)>,
+    mut f: impl FnMut(T::Key, T::Row) -> Option<(String, String)>,
 ) -> Vec<(String, String)> {
     let rows = net.rows.iter().filter(|(k, _)| k[0] == T::TAG);
     rows.filter_map(|(_, v)| open_entry::<T>(v).and_then(|(k, r)| f(k, r))).collect()
@@ -311,6 +311,21 @@ fn dump(net: &Net) -> String {
     let mut disputes: Vec<String> =
         table::<Disputes>(net, |k, _| Some((quoted(k), String::new()))).into_iter().map(|x| x.0).collect();
     disputes.sort();
+    let epochs = table::<SectorEpochs>(net, |(epoch, _), r| {
+        let phase = match r.phase {
+            Phase::Open => "open",
+            Phase::Committed => "committed",
+            Phase::Final => "final",
+            Phase::Void => "void",
+        };
+        Some((epoch.to_string(), format!(r#"["{phase}",{}]"#, r.applied)))
+    });
+    let mut known: Vec<u64> = vec![];
+    table::<Epochs>(net, |epoch, _| {
+        known.push(epoch.0);
+        None
+    });
+    known.sort_unstable();
     let accused = table::<Accused>(net, |(device, lease), amount| {
         let lease = lease.map(|l| l.to_string()).unwrap_or_default();
         Some((format!("{device}{lease}"), amount.0.to_string()))
@@ -327,6 +342,8 @@ fn dump(net: &Net) -> String {
         ("disputes".into(), list(disputes)),
         ("sales".into(), object(sales)),
         ("accused".into(), object(accused)),
+        ("epochs".into(), object(epochs)),
+        ("known".into(), list(known.iter().map(u64::to_string))),
     ])
 }
 
@@ -581,6 +598,12 @@ impl Play {
         let _ = self.net.block(vec![tx.clone(), tx]);
     }
 
+    fn idle(&mut self, epochs: u32) {
+        for _ in 0..epochs {
+            self.net.next_epoch();
+        }
+    }
+
     fn epoch(&mut self) {
         if self.dice.roll(3) == 0 {
             self.net.next_epoch();
@@ -632,8 +655,12 @@ fn model_in_python_agrees_on_random_sequences() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/model/run.py");
     for seed in 0..n {
         let mut play = Play::new(seed);
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
             play.step();
+            if seed % 10 == 5 && step == STEPS / 2 {
+                // Long enough for rows of epochs to be forgotten.
+                play.idle(70);
+            }
         }
         let tape = thin(play.net.tape.take().unwrap());
         let file = std::env::temp_dir().join(format!("cairn-model-{}-{seed}.jsonl", std::process::id()));

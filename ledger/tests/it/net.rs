@@ -423,6 +423,8 @@ impl Net {
     ) -> Settled {
         let se = self.get::<SectorEpochs>(&(epoch, Toy::ID)).expect("locked");
         let er = self.get::<Epochs>(&epoch).expect("locked");
+        let open = self.get::<EpochDigests>(&(epoch, Toy::ID));
+        let [commitments, answers, evidence] = se.contents(open.as_ref());
         let items = Items(work.iter().flat_map(|(d, _, i)| i.iter().map(|e| (*d, e.clone()))).collect());
         let inputs = Inputs {
             network: self.genesis.network(),
@@ -430,7 +432,7 @@ impl Net {
             epoch,
             seed: er.seed.expect("seeded"),
             price: er.price,
-            roots: [se.registry_root, se.commitments.digest(), se.answers.digest(), se.evidence.digest()],
+            roots: [se.registry_root, commitments, answers, evidence],
             terms: &se.terms,
             registry: snapshot,
             evidence: &items,
@@ -458,6 +460,11 @@ impl Net {
             self.one(self.seat(SeatDuty::Outcomes { epoch, sector: Toy::ID, from, outcomes, proof }))
                 .expect("outcomes");
         }
+        self.take_over(settled);
+    }
+
+    /// Memory and tally as a settlement left them.
+    pub fn take_over(&mut self, settled: &Settled) {
         for (map, changes) in [(&mut self.memory, &settled.memory), (&mut self.tally, &settled.tally)] {
             for (k, v) in changes {
                 match v {

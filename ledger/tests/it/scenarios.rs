@@ -443,3 +443,64 @@ fn ten_thousand_self_dealt_leases_end_with_less_money() {
     let gained = wealth(&net) - before;
     assert!(spent > 0 && gained * 100 <= spent * 90, "gained {gained} of {spent} spent");
 }
+
+#[test]
+fn rows_of_epochs_go_after_the_retention_and_the_latest_settlement_stays() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    net.order(3, order(2, 1000), 500_000).unwrap();
+    let first = net.epoch(&worked(&devices));
+    let settled = net.epoch(&worked(&devices));
+    let (old, latest) = (first.settlement.epoch, settled.settlement.epoch);
+    let size = |net: &Net, tag: u8| {
+        let rows = net.rows.iter().filter(|(k, _)| k[0] == tag);
+        rows.map(|(k, v)| k.len() + v.len()).collect::<Vec<_>>()
+    };
+    use cairn_ledger::state::Table;
+    assert!(size(&net, SectorEpochs::TAG).into_iter().all(|n| n < 1500), "no sums in what lasts");
+    assert!(net.get::<EpochDigests>(&(latest, Toy::ID)).is_none(), "a final epoch needs no sums");
+    let kept = 2 + cairn_ledger::epoch::EPOCHS_KEPT;
+    while net.chain().epoch.0 < old.0 + kept {
+        assert!(net.get::<SectorEpochs>(&(old, Toy::ID)).is_some(), "kept to the last epoch");
+        net.next_epoch();
+    }
+    assert!(net.get::<SectorEpochs>(&(old, Toy::ID)).is_none() && net.get::<Epochs>(&old).is_none());
+    for _ in 0..5 {
+        net.next_epoch();
+    }
+    // Claims go on: what is cumulative needs one settlement, however old.
+    let who = devices[0].1;
+    let act = |net: &mut Net, of: &cairn_ledger::settle::Settled| {
+        net.one(net.duty(devices[0].0, who, Duty::Claim(claim_of(of, account(who)))))
+    };
+    assert_eq!(act(&mut net, &first).unwrap_err(), "settlement.unknown");
+    act(&mut net, &settled).unwrap();
+    // Seventy epochs later still as many rows, and sums only of the present and the coming epoch.
+    let rows = size(&net, SectorEpochs::TAG).len();
+    assert!(rows as u64 <= kept + 2, "{rows}");
+    assert!(size(&net, EpochDigests::TAG).len() <= 2);
+    let next = net.epoch(&worked(&devices));
+    net.next_epoch();
+    net.next_epoch();
+    assert!(net.get::<SectorEpochs>(&(latest, Toy::ID)).is_none(), "there is a newer one");
+    assert!(net.get::<SectorEpochs>(&(next.settlement.epoch, Toy::ID)).is_some());
+}
+
+#[test]
+fn an_epoch_is_not_forgotten_before_its_outcomes_are_applied() {
+    let (mut net, devices) = market(1);
+    let d = devices.clone();
+    let late = |net: &mut Net, settled: &cairn_ledger::settle::Settled| {
+        let epoch = settled.settlement.epoch;
+        net.take_over(settled);
+        net.epoch(&worked(&d));
+        for _ in 0..70 {
+            net.next_epoch();
+        }
+        assert!(net.get::<SectorEpochs>(&(epoch, Toy::ID)).is_some());
+    };
+    net.next_epoch();
+    let cheat = vec![encode(&Evidence::Cheated { severity_ppm: 500_000 })];
+    net.epoch_with(&[(devices[0].0, devices[0].1, cheat)], late);
+    assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().locked.0, BOND.0 / 2);
+}
