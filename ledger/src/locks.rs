@@ -7,7 +7,10 @@ use crate::epoch::schedule;
 use crate::events::Event;
 use crate::listing::{place, punish};
 use crate::state::{Run, State};
-use crate::tables::{Devices, DueEntry, LockCause, LockRow, Locks, RepairLocks};
+use crate::tables::{Devices, DueEntry, LockCause, LockRow, Locks, RepairLocks, RepairLocksRow};
+
+/// Most locks of a device and a cause that pay repairs.
+pub const PAYING: usize = 64;
 
 /// Locks part of a bond until the window has passed. Locks of one device, epoch, cause and finder are one.
 pub fn lock(
@@ -38,7 +41,7 @@ pub fn lock(
         }
     };
     s.put::<Locks>(&id, &row);
-    s.put::<RepairLocks>(device, &id);
+    offer(s, device, id, cause)?;
     s.emit(Event::BondLocked { device: *device, lock: id, amount });
     place(s, device)
 }
@@ -59,15 +62,57 @@ pub(crate) fn lose(
     Ok(amount)
 }
 
-/// Pays work out of the latest lock of a device, as far as it reaches.
+/// Puts a lock on the list of those that pay.
+fn offer(s: &mut State<'_>, device: &DeviceId, id: Hash, cause: LockCause) -> Run<()> {
+    let mut open = s.get_or_default::<RepairLocks>(device)?;
+    let list = match cause {
+        LockCause::Loss => &mut open.losses,
+        LockCause::Fault { .. } => &mut open.faults,
+    };
+    if list.contains(&id) || list.len() >= PAYING {
+        return Ok(());
+    }
+    list.push(id);
+    s.put::<RepairLocks>(device, &open);
+    Ok(())
+}
+
+fn save_open(s: &mut State<'_>, device: &DeviceId, open: &RepairLocksRow) {
+    if open.losses.is_empty() && open.faults.is_empty() {
+        s.delete::<RepairLocks>(device);
+    } else {
+        s.put::<RepairLocks>(device, open);
+    }
+}
+
+/// Pays work out of the locks of a device, as far as they reach: losses before faults, so that a loss is not repaired with
+/// what is to be slashed; the oldest first, since it goes back first.
 pub(crate) fn pay_from_bond(s: &mut State<'_>, of: &DeviceId, to: &DeviceId, amount: Amount) -> Run<()> {
-    let Some(id) = s.get::<RepairLocks>(of)? else { return Ok(()) };
-    let (Some(mut row), Some(payee)) = (s.get::<Locks>(&id)?, s.get::<Devices>(to)?) else { return Ok(()) };
-    let amount = amount.min(row.left);
-    row.left = row.left.saturating_sub(amount);
-    s.put::<Locks>(&id, &row);
-    pay(s, Pot::Locked(*of), Pot::Account(payee.operator), amount)?;
-    s.emit(Event::BondPaid { of: *of, to: payee.operator, amount });
+    let (Some(mut open), Some(payee)) = (s.get::<RepairLocks>(of)?, s.get::<Devices>(to)?) else {
+        return Ok(());
+    };
+    let mut due = amount;
+    for list in [&mut open.losses, &mut open.faults] {
+        while let Some(id) = list.first().copied().filter(|_| !due.is_zero()) {
+            let Some(mut row) = s.get::<Locks>(&id)? else {
+                list.remove(0);
+                continue;
+            };
+            let part = due.min(row.left);
+            (row.left, due) = (row.left.saturating_sub(part), due.saturating_sub(part));
+            s.put::<Locks>(&id, &row);
+            if row.left.is_zero() {
+                list.remove(0);
+            }
+        }
+    }
+    save_open(s, of, &open);
+    let paid = amount.saturating_sub(due);
+    if paid.is_zero() {
+        return Ok(());
+    }
+    pay(s, Pot::Locked(*of), Pot::Account(payee.operator), paid)?;
+    s.emit(Event::BondPaid { of: *of, to: payee.operator, amount: paid });
     Ok(())
 }
 
@@ -100,8 +145,10 @@ pub fn release(s: &mut State<'_>, id: &Hash) -> Run<()> {
         }
     }
     s.delete::<Locks>(id);
-    if s.get::<RepairLocks>(&row.device)? == Some(*id) {
-        s.delete::<RepairLocks>(&row.device);
+    if let Some(mut open) = s.get::<RepairLocks>(&row.device)? {
+        open.losses.retain(|x| x != id);
+        open.faults.retain(|x| x != id);
+        save_open(s, &row.device, &open);
     }
     s.emit(Event::BondReleased { device: row.device, lock: *id, burned, returned });
     Ok(())

@@ -46,8 +46,8 @@ tables! {
     Claims = 16, (SectorId, AccountId) => ClaimRow;
     /// Locked bonds.
     Locks = 17, Hash => LockRow;
-    /// Latest repair lock of a device; repair is paid from it.
-    RepairLocks = 18, DeviceId => Hash;
+    /// Locks of a device from which repair is paid.
+    RepairLocks = 18, DeviceId => RepairLocksRow;
     /// Work due at a height: number of entries.
     Due = 19, Height => u32;
     /// Work due at a height, densely numbered.
@@ -475,6 +475,16 @@ pub struct LockRow {
     pub cause: LockCause,
     /// Who found it, if a dispute did.
     pub finder: Option<AccountId>,
+}
+
+/// Locks of a device that have something left, oldest first; repair is paid from losses first, then from faults. At most
+/// [`crate::locks::PAYING`] of each: further ones are locked and released as well, but pay nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RepairLocksRow {
+    /// Of losses: meant for repair, the rest goes back.
+    pub losses: Vec<Hash>,
+    /// Of faults: the rest is slashed.
+    pub faults: Vec<Hash>,
 }
 
 /// Work for a later height.

@@ -55,7 +55,7 @@ class Ledger:
         self.m["balances"] = total
         self.supply = total
         self.operators, self.devices, self.uniques, self.lists = {}, {}, {}, {}
-        self.leases, self.locks, self.repair_lock, self.disputes, self.sales = {}, {}, {}, {}, {}
+        self.leases, self.locks, self.paying, self.disputes, self.sales = {}, {}, {}, {}, {}
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
         self.commitments, self.latest = {}, None
         self.accused, self.due, self.backlog = {}, {}, None
@@ -594,7 +594,7 @@ class Ledger:
         snap, tally = row["snap"], copy.deepcopy(self.tally)
         rows, memory = toy.judge(snap, self.memory, epoch, self.p["epoch_seconds"], evidence)
         operator_credits, operator_pool, faults, outcomes = {}, {}, {}, set()
-        dues, pool = {}, []
+        dues, pool, pays = {}, [], {}
         for payee, duty, units, source, fault, nxt in rows:
             if payee not in snap["devices"]:
                 continue
@@ -610,6 +610,8 @@ class Ledger:
                     t["units"] += units
                     tally["due"][key] = t
                     dues.setdefault(duty[0], []).append((op, t, sub(charge(slot["rate"], t["units"]), t["charged"])))
+            elif source[0] == "bond":
+                pays[source[1], payee] = pays.get((source[1], payee), 0) + self.pebbles(charge(self.bond_rate, units))
             else:
                 pool.append((op, self.pebbles(charge(self.pool_rate, units))))
             if fault and fault[0] > faults.get(payee, (0, 0))[0]:
@@ -644,6 +646,7 @@ class Ledger:
                 tally["sales"].add(sale)
                 sales += price
                 outcomes.add((5, sale))
+        outcomes |= {(4, of, to, amount) for (of, to), amount in pays.items()}
         outcomes |= {(0, d, code, severity) for d, (severity, code) in faults.items()}
         share = M - self.p["burn_ppm"] - self.p["stakers_ppm"] - self.p["treasury_ppm"]
         gains = {op: ppm(c * self.price // M, share) for op, c in operator_credits.items()}
@@ -684,6 +687,8 @@ class Ledger:
                 for s in row["slots"]:
                     s["device"] = None
                 row["closing"] = self.epoch if row["closing"] is None else min(row["closing"], self.epoch)
+        elif kind == 4:
+            self.repair(*x)
         elif kind == 5:
             self.sales.pop(x[0], None)
 
@@ -747,7 +752,9 @@ class Ledger:
             self.schedule(self.height + self.p["window_epochs"] * self.p["epoch_blocks"], "release", key)
         self.locks[key]["amount"] += amount
         self.locks[key]["left"] += amount
-        self.repair_lock[device] = key
+        line = self.paying.setdefault(device, ([], []))[0 if code is None else 1]
+        if key not in line and len(line) < 64:
+            line.append(key)
         self.place(device)
 
     def due_release(self, key):
@@ -764,8 +771,21 @@ class Ledger:
                 self.pay(src, ("account", finder), found)
             self.pay(src, "treasury", treasury)
             self.pay(src, "burned", left - treasury - found)
-        if self.repair_lock.get(device) == key:
-            del self.repair_lock[device]
+        for line in self.paying.get(device, ()):
+            if key in line:
+                line.remove(key)
+
+    def repair(self, of, to, amount):
+        due = amount if to in self.devices else 0
+        for line in self.paying.get(of, ()):
+            while line and due:
+                lock = self.locks[line[0]]
+                part = min(due, lock["left"])
+                lock["left"], due = lock["left"] - part, due - part
+                if lock["left"] == 0:
+                    line.pop(0)
+        if to in self.devices:
+            self.pay(("locked", of), ("account", self.devices[to]["operator"]), amount - due)
 
     # ---- 10. disputes
     def act_dispute(self, who, device, lease, claim):

@@ -43,6 +43,8 @@ def judge(snap, memory, epoch, seconds, evidence):
             relayed[d] = relayed.get(d, 0) + e[1]
         if e[0] == "cheated":
             rows.append((d, None, 0, "pool", (e[1], 1), None))
+        if e[0] == "rebuilt":
+            rows.append((d, None, e[2], ("bond", e[1]), None, None))
     for lid, lease in snap["leases"].items():
         over = lease["closing"] is not None and lease["closing"] < epoch
         for i, slot in enumerate(lease["slots"]):

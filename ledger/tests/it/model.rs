@@ -206,6 +206,7 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
             Evidence::Lost => r#"["lost"]"#.to_owned(),
             Evidence::Cheated { severity_ppm } => format!(r#"["cheated",{severity_ppm}]"#),
             Evidence::Relayed { units } => format!(r#"["relayed",{units}]"#),
+            Evidence::Rebuilt { of, units } => format!(r#"["rebuilt","{of}",{units}]"#),
         };
         format!(r#"["{d}",{e}]"#)
     };
@@ -618,13 +619,18 @@ impl Play {
         let work: Vec<_> = alive
             .into_iter()
             .map(|(d, n)| {
-                let items = match self.dice.roll(12) {
+                let of = self.dice.of(&self.devices).map_or(d, |x| x.0);
+                let items = match self.dice.roll(14) {
                     0 => vec![],
                     1 => vec![Evidence::Lost],
                     2 => vec![Evidence::Cheated {
                         severity_ppm: u32::try_from(self.dice.roll(1_000_001)).unwrap(),
                     }],
                     3 | 4 => vec![Evidence::Worked, Evidence::Relayed { units: self.dice.roll(400_000) }],
+                    5 | 6 => {
+                        let units = self.dice.roll(2_000_000);
+                        vec![Evidence::Worked, Evidence::Rebuilt { of, units }]
+                    }
                     _ => vec![Evidence::Worked],
                 };
                 (d, n, items.iter().map(encode).collect())

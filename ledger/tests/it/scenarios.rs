@@ -11,7 +11,10 @@ use cairn_types::*;
 const BOND: Amount = Amount(10 * CRN);
 
 fn market(n: u64) -> (Net, Vec<(DeviceId, u64)>) {
-    let mut net = Net::new(n + 10);
+    market_in(Net::new(n + 10), n)
+}
+
+fn market_in(mut net: Net, n: u64) -> (Net, Vec<(DeviceId, u64)>) {
     let devices = (1..=n)
         .map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i))
         .collect::<Vec<_>>();
@@ -503,4 +506,41 @@ fn an_epoch_is_not_forgotten_before_its_outcomes_are_applied() {
     let cheat = vec![encode(&Evidence::Cheated { severity_ppm: 500_000 })];
     net.epoch_with(&[(devices[0].0, devices[0].1, cheat)], late);
     assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().locked.0, BOND.0 / 2);
+}
+
+#[test]
+fn repair_is_paid_from_every_lock_of_the_loser_losses_first() {
+    let mut genesis = genesis(13);
+    genesis.params.window_epochs = 9;
+    let (mut net, devices) = market_in(Net::with(genesis), 3);
+    net.next_epoch();
+    let (loser, who) = devices[0];
+    let leases = [100, 200].map(|reserve| net.order(4, order(1, reserve), 1000).unwrap());
+    assert!(leases.iter().all(|l| net.lease(l).entry.slots[0].device == loser));
+    // A fault of one CRN; then, in two epochs, losses of 100,000 and of 200,000 pebbles.
+    net.epoch(&[(loser, who, vec![encode(&Evidence::Cheated { severity_ppm: 100_000 })])]);
+    for lease in leases {
+        net.act(who, Action::LegalNotice { lease, slot: 0, notice: Hash::default() }).unwrap();
+        net.next_epoch();
+    }
+    let left = |net: &Net| {
+        use cairn_ledger::state::{Table, open_entry};
+        let rows = net.rows.iter().filter(|(k, _)| k[0] == Locks::TAG);
+        let mut left: Vec<_> = rows.filter_map(|(_, v)| open_entry::<Locks>(v)).map(|x| x.1.left.0).collect();
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(left(&net), [100_000, 200_000, CRN]);
+    // 250 units at 1000 pebbles each time: more than one lock holds.
+    let rebuilt = || vec![encode(&Evidence::Rebuilt { of: loser, units: 250 })];
+    net.epoch(&[(devices[1].0, devices[1].1, rebuilt())]);
+    assert_eq!(left(&net), [0, 50_000, CRN]);
+    net.epoch(&[(devices[2].0, devices[2].1, rebuilt())]);
+    assert_eq!(left(&net), [0, 0, CRN - 200_000], "what is to be slashed comes last");
+    let paid = |e: &Event| match e {
+        Event::BondPaid { of, to, amount } => Some((*of, *to, amount.0)),
+        _ => None,
+    };
+    let paid: Vec<_> = net.events.iter().filter_map(paid).collect();
+    assert_eq!(paid, [(loser, account(2), 250_000), (loser, account(3), 250_000)]);
 }

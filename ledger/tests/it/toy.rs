@@ -32,6 +32,7 @@ pub enum Evidence {
     Cheated { severity_ppm: u32 },
     Lost,
     Relayed { units: u64 },
+    Rebuilt { of: DeviceId, units: u64 },
 }
 
 pub struct Toy;
@@ -116,6 +117,15 @@ impl Rules for Toy {
                 Evidence::Worked => drop(worked.insert(item.from)),
                 Evidence::Lost => drop(lost.insert(item.from)),
                 Evidence::Relayed { units } => *relayed.entry(item.from).or_default() += units,
+                Evidence::Rebuilt { of, units } => out.rows.push(Row {
+                    payee: item.from,
+                    duty: None,
+                    units: Units::first(units),
+                    source: Source::Bond { of },
+                    fault: None,
+                    next: Next::Continues,
+                    note: 2,
+                }),
                 Evidence::Cheated { severity_ppm } => out.rows.push(Row {
                     payee: item.from,
                     duty: None,
