@@ -39,4 +39,5 @@ pub enum Event {
     DisputeOpened { dispute: Hash, device: DeviceId },
     DisputeRuled { dispute: Hash, device: DeviceId, upheld: bool },
     LegalNotice { lease: LeaseId, slot: u16, device: DeviceId, notice: Hash, locked: Amount },
+    SaleRefunded { sector: SectorId, sale: Hash, buyer: AccountId, credits: Credits },
 }

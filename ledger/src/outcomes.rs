@@ -8,11 +8,12 @@ use crate::bank::chain;
 use crate::events::Event;
 use crate::listing::punish;
 use crate::locks::{lock, lose, pay_from_bond};
-use crate::registry::{save_lease, save_sale};
+use crate::registry::save_lease;
+use crate::sales;
 use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, outcome_chunk, refuse, sector_epoch};
 use crate::slots::{reassign, release_slots};
 use crate::state::{Run, State, Stop};
-use crate::tables::{Devices, Leases, LockCause, Sales, SectorEpochs};
+use crate::tables::{Devices, Leases, LockCause, SectorEpochs};
 
 fn out_of_order() -> Stop {
     refuse("settlement.order", "outcomes are applied chunk by chunk, in order")
@@ -91,10 +92,8 @@ fn apply_outcome(
         }
         Outcome::Done { lease } => finish_lease(s, lease),
         Outcome::Pay { of, to, amount } => pay_from_bond(s, of, to, *amount),
-        Outcome::SaleDone { sale } => match s.get::<Sales>(&(sector, *sale))? {
-            Some(row) => save_sale(s, sector, &row, false),
-            None => Ok(()),
-        },
+        Outcome::SaleDone { sale } => sales::done(s, sector, sale),
+        Outcome::SaleRefunded { sale } => sales::refund(s, sector, sale),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::events::Event;
 use crate::listing;
 use crate::state::{Run, State};
 use crate::tables::{
-    DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, SaleRow, Sales, SectorTable, Uniques,
+    DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, Sales, SectorTable, Uniques,
 };
 use crate::tx::{DEVICE_PROOF_DOMAIN, device_proof};
 
@@ -128,12 +128,12 @@ pub fn save_lease(s: &mut State<'_>, before: Option<&LeaseRow>, after: Option<&L
 }
 
 /// Stores or ends a pooled sale.
-pub fn save_sale(s: &mut State<'_>, sector: SectorId, row: &SaleRow, add: bool) -> Run<()> {
-    update_digest(s, sector, |d| digest_sale(d, &row.entry, add))?;
+pub fn save_sale(s: &mut State<'_>, sector: SectorId, sale: &SaleEntry, add: bool) -> Run<()> {
+    update_digest(s, sector, |d| digest_sale(d, sale, add))?;
     if add {
-        s.put::<Sales>(&(sector, row.entry.id), row);
+        s.put::<Sales>(&(sector, sale.id), sale);
     } else {
-        s.delete::<Sales>(&(sector, row.entry.id));
+        s.delete::<Sales>(&(sector, sale.id));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use cairn_types::{
     AccountId, Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, NetworkId, PPM, Price, Rate, Refusal,
     SectorId, UNIT_KINDS, Units, decode, encode, mul_div, ppm_of,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, Settlement, charge_leaf, claim_leaf, outcome_chunk};
 use crate::tables::Terms;
@@ -132,7 +132,10 @@ struct Work<'a> {
     lease_charges: BTreeMap<LeaseId, Credits>,
     operator_credits: BTreeMap<AccountId, u128>,
     operator_pool: BTreeMap<AccountId, Amount>,
-    sales: BTreeMap<Hash, Credits>,
+    /// Attributed in this epoch.
+    sales: Credits,
+    /// Sales that this settlement attributes or pays back.
+    decided: BTreeSet<Hash>,
     outcomes: Vec<Outcome>,
     /// Work paid from bonds, by whose bond and who worked.
     pays: BTreeMap<(DeviceId, DeviceId), Amount>,
@@ -148,7 +151,8 @@ impl<'a> Work<'a> {
             lease_charges: BTreeMap::new(),
             operator_credits: BTreeMap::new(),
             operator_pool: BTreeMap::new(),
-            sales: BTreeMap::new(),
+            sales: Credits::ZERO,
+            decided: BTreeSet::new(),
             outcomes: Vec::new(),
             pays: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -289,10 +293,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Attributes a pooled sale once. Without a supplier it waits.
+    /// Attributes a pooled sale once. Without a supplier it waits for as long as the window, then the buyer is paid back.
     fn sale(&mut self, sale: &cairn_sector::SaleEntry, shares: &[(DeviceId, u64)]) {
         let total: u128 = shares.iter().map(|s| u128::from(s.1)).sum();
-        if total == 0 || self.x.tally.get(&keys::sale(&sale.id)).is_some() {
+        if self.x.tally.get(&keys::sale(&sale.id)).is_some() {
+            return;
+        }
+        if total == 0 {
+            if self.x.epoch >= sale.epoch.plus(self.x.terms.chain.window_epochs) {
+                self.decided.insert(sale.id);
+                self.outcomes.push(Outcome::SaleRefunded { sale: sale.id });
+            }
             return;
         }
         for (device, weight) in shares {
@@ -301,7 +312,8 @@ impl<'a> Work<'a> {
             let sum = self.operator_credits.entry(entry.operator).or_default();
             *sum = sum.saturating_add(part);
         }
-        self.sales.insert(sale.id, sale.paid);
+        self.sales = self.sales.saturating_add(sale.paid);
+        self.decided.insert(sale.id);
         self.outcomes.push(Outcome::SaleDone { sale: sale.id });
     }
 
@@ -321,7 +333,7 @@ impl<'a> Work<'a> {
             due: &self.due,
             claims: &claims,
             charges: &charges,
-            decided: &self.sales.keys().copied().collect(),
+            decided: &self.decided,
             sales: &x.registry.sales().iter().map(|s| s.id).collect(),
         }
         .changes(x.tally);
@@ -346,7 +358,7 @@ impl<'a> Work<'a> {
             tally: (x.tally_digest.digest(), digests.1.digest()),
             rows: root_of(self.lines.iter().map(encode)),
             charged,
-            sales: add_up(self.sales.values().copied()),
+            sales: self.sales,
             earned,
             pool_paid,
             claims: root_of(claims.iter().map(|(o, a)| claim_leaf(o, *a))),

@@ -124,6 +124,11 @@ pub enum Outcome {
         /// Sale.
         sale: Hash,
     },
+    /// A pooled sale had no supplier for as long as the window: the buyer gets the credits back.
+    SaleRefunded {
+        /// Sale.
+        sale: Hash,
+    },
 }
 
 /// Leaf of an outcomes chunk.

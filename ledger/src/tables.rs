@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::{bls::BlsPublic, keys::PublicKey, lthash::LtHash};
-use cairn_sector::{Admission, DeviceState, LeaseEntry, Seed, Slot};
+use cairn_sector::{Admission, DeviceState, LeaseEntry, SaleEntry, Seed, Slot};
 use cairn_types::{
     AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, PPM, Price, Rate,
     SectorId, UNIT_KINDS,
@@ -55,7 +55,7 @@ tables! {
     /// Open disputes.
     Disputes = 21, Hash => DisputeRow;
     /// Pooled sales that wait for attribution.
-    Sales = 22, (SectorId, Hash) => SaleRow;
+    Sales = 22, (SectorId, Hash) => SaleEntry;
     /// Length of a list.
     Lists = 23, List => u32;
     /// What disputes over one duty locked within the present window.
@@ -521,15 +521,6 @@ pub struct DisputeRow {
     pub bond: Amount,
     /// Last height for an answer.
     pub until: Height,
-}
-
-/// A pooled sale.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SaleRow {
-    /// The registry's view.
-    pub entry: cairn_sector::SaleEntry,
-    /// Epoch in which it is attributed.
-    pub epoch: Epoch,
 }
 
 impl ChainParams {

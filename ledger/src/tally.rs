@@ -33,7 +33,7 @@ pub mod keys {
     pub fn earned(operator: &AccountId) -> Vec<u8> {
         [b"e".as_slice(), operator.as_ref()].concat()
     }
-    /// A sale that was attributed.
+    /// A sale that was attributed or paid back.
     pub fn sale(sale: &Hash) -> Vec<u8> {
         [b"s".as_slice(), sale.as_ref()].concat()
     }

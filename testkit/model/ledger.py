@@ -301,7 +301,8 @@ class Ledger:
         if price > max_credits:
             refuse("sale.price")
         self.pay_credits(("account", who), "unsettled", price)
-        self.sales[D("cairn/sale", bytes.fromhex(who), u(self.nonce, 8)).hex()] = price
+        key = D("cairn/sale", bytes.fromhex(who), u(self.nonce, 8)).hex()
+        self.sales[key] = {"price": price, "buyer": who, "epoch": self.epoch + 1}
 
     def act_fund_pool(self, who, amount):
         self.pay(("account", who), "pool", amount)
@@ -638,8 +639,12 @@ class Ledger:
         sales = 0
         shares = toy.attribute(snap, self.memory)
         weights = sum(w for _, w in shares)
-        for sale, price in snap["sales"].items():
-            if weights and sale not in tally["sales"]:
+        for sale, x in snap["sales"].items():
+            price = x["price"]
+            if not weights and sale not in tally["sales"] and epoch >= x["epoch"] + self.p["window_epochs"]:
+                tally["sales"].add(sale)
+                outcomes.add((6, sale))
+            elif weights and sale not in tally["sales"]:
                 for d, w in shares:
                     op = snap["devices"][d]["operator"]
                     operator_credits[op] = operator_credits.get(op, 0) + price * w // weights
@@ -691,6 +696,9 @@ class Ledger:
             self.repair(*x)
         elif kind == 5:
             self.sales.pop(x[0], None)
+        elif kind == 6:
+            sale = self.sales.pop(x[0])
+            self.pay_credits("unsettled", ("account", sale["buyer"]), sale["price"])
 
     def lose_slot(self, device, epoch, cost):
         self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
@@ -854,5 +862,5 @@ class Ledger:
             "epochs": {str(e): [r["phase"], r["applied"]] for e, r in self.sector_epochs.items()},
             "known": sorted(self.epochs),
             "accused": {d + (lease or ""): x for (d, lease), x in self.accused.items()},
-            "sales": dict(self.sales),
+            "sales": {k: v["price"] for k, v in self.sales.items()},
         }

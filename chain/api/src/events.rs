@@ -148,6 +148,7 @@ describe! {
     DisputeOpened { dispute, device }
     DisputeRuled { dispute, device, upheld }
     LegalNotice { lease, slot, device, notice, locked }
+    SaleRefunded { sector, sale, buyer, credits }
 }
 
 /// Where to begin.

@@ -195,6 +195,7 @@ fn outcome_json(o: &Outcome) -> String {
         Outcome::Done { lease } => format!(r#"[3,"{lease}"]"#),
         Outcome::Pay { of, to, amount } => format!(r#"[4,"{of}","{to}",{}]"#, amount.0),
         Outcome::SaleDone { sale } => format!(r#"[5,"{sale}"]"#),
+        Outcome::SaleRefunded { sale } => format!(r#"[6,"{sale}"]"#),
     }
 }
 
@@ -331,7 +332,7 @@ fn dump(net: &Net) -> String {
         let lease = lease.map(|l| l.to_string()).unwrap_or_default();
         Some((format!("{device}{lease}"), amount.0.to_string()))
     });
-    let sales = table::<Sales>(net, |k, r| Some((k.1.to_string(), r.entry.paid.0.to_string())));
+    let sales = table::<Sales>(net, |k, r| Some((k.1.to_string(), r.paid.0.to_string())));
     object([
         ("totals".into(), totals),
         ("accounts".into(), object(accounts)),

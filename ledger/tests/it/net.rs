@@ -365,7 +365,7 @@ impl Net {
             }
         }
         let mut sales: Vec<SaleEntry> =
-            all(Sales::TAG).map(|v| open_entry::<Sales>(&v).expect("decodes").1.entry).collect();
+            all(Sales::TAG).map(|v| open_entry::<Sales>(&v).expect("decodes").1).collect();
         sales.sort_by_key(|s| s.id);
         Snapshot { devices, leases, sales }
     }

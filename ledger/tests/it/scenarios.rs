@@ -544,3 +544,32 @@ fn repair_is_paid_from_every_lock_of_the_loser_losses_first() {
     let paid: Vec<_> = net.events.iter().filter_map(paid).collect();
     assert_eq!(paid, [(loser, account(2), 250_000), (loser, account(3), 250_000)]);
 }
+
+#[test]
+fn a_sale_without_a_supplier_is_paid_back_after_the_window() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    let buy = |net: &mut Net| {
+        net.act(3, Action::Buy { sector: Toy::ID, sale: encode(&90u64), max_credits: Credits(90) }).unwrap();
+    };
+    let credits = |net: &Net| net.get::<Accounts>(&account(3)).unwrap().credits.0;
+    let before = credits(&net);
+    buy(&mut net);
+    let mut refunds = vec![];
+    for _ in 0..4 {
+        let settled = net.epoch(&worked(&devices));
+        refunds.push(settled.outcomes.iter().filter(|o| matches!(o, Outcome::SaleRefunded { .. })).count());
+        assert_eq!(settled.settlement.sales, Credits(0));
+    }
+    assert_eq!(refunds.iter().sum::<usize>(), 1, "once, {refunds:?}");
+    assert_eq!(refunds[0], 0, "not before the window has passed");
+    assert_eq!((credits(&net), net.money().unsettled), (before, Credits(0)));
+    let back = |e: &Event| matches!(e, Event::SaleRefunded { credits: Credits(90), .. });
+    assert_eq!(net.events.iter().filter(|e| back(e)).count(), 1);
+    // With a supplier it is attributed, late as it may be.
+    buy(&mut net);
+    let supply = vec![encode(&Evidence::Relayed { units: 5 })];
+    net.epoch(&[(devices[0].0, devices[0].1, supply)]);
+    let settled = net.epoch(&[]);
+    assert_eq!(settled.settlement.sales, Credits(90));
+}
