@@ -20,11 +20,18 @@ fn final_settlement(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<Settle
         .ok_or_else(|| refuse("settlement.open", "the epoch is not final"))
 }
 
-/// Could this claim draw anything at all? The proof is looked at in execution.
+/// Has the window of the settlement that a claim is proved from passed?
+fn ripe(s: &State<'_>, p: &ClaimProof) -> Run<bool> {
+    let c = chain(s)?;
+    Ok(p.epoch.plus(c.params.window_epochs) < c.epoch)
+}
+
+/// Could this claim change anything at all? The proof is looked at in execution.
 pub fn check_claim(s: &State<'_>, p: &ClaimProof) -> Run<()> {
     final_settlement(s, p.epoch, p.sector)?;
-    let drawn = s.get_or_default::<Claims>(&(p.sector, p.operator))?.drawn;
-    if p.earned <= drawn { Err(nothing(p, drawn)) } else { Ok(()) }
+    let row = s.get_or_default::<Claims>(&(p.sector, p.operator))?;
+    let matures = ripe(s, p)? && p.earned > row.matured;
+    if p.earned <= row.drawn && !matures { Err(nothing(p, row.drawn)) } else { Ok(()) }
 }
 
 fn nothing(p: &ClaimProof, drawn: Amount) -> Stop {
@@ -36,24 +43,32 @@ fn nothing(p: &ClaimProof, drawn: Amount) -> Stop {
     .into()
 }
 
-/// Draws earnings: all that has matured, and of the rest as much as the free bond could make good.
+/// Draws earnings: all that has matured, and of the rest as much as the free bonds could make good that do not answer
+/// for held earnings drawn from other sectors. A claim that only shows what has matured since frees those bonds.
 pub fn claim(s: &mut State<'_>, p: &ClaimProof) -> Run<Amount> {
     let x = final_settlement(s, p.epoch, p.sector)?;
     rows::verify(&x.claims.0, x.claims.1, p.index, &claim_leaf(&p.operator, p.earned), &p.proof)
         .map_err(|_| refuse("claim.proof", "the proof does not lead to the settlement's root"))?;
-    let c = chain(s)?;
-    let mut row = s.get_or_default::<Claims>(&(p.sector, p.operator))?;
-    if p.epoch.plus(c.params.window_epochs) < c.epoch {
+    let before = s.get_or_default::<Claims>(&(p.sector, p.operator))?;
+    let mut row = before.clone();
+    if ripe(s, p)? {
         row.matured = row.matured.max(p.earned);
     }
-    let bond = s.get_or_default::<Operators>(&p.operator)?.free_bond;
+    let mut operator = s.get_or_default::<Operators>(&p.operator)?;
+    let elsewhere = operator.held.saturating_sub(before.held());
+    let bond = operator.free_bond.saturating_sub(elsewhere);
     let limit = row.matured.saturating_add(bond).min(p.earned);
     let amount = limit.saturating_sub(row.drawn);
-    if amount.is_zero() {
+    row.drawn = row.drawn.saturating_add(amount);
+    if row == before {
         return Err(nothing(p, row.drawn));
     }
-    row.drawn = row.drawn.saturating_add(amount);
     s.put::<Claims>(&(p.sector, p.operator), &row);
+    let held = elsewhere.saturating_add(row.held());
+    if held != operator.held {
+        operator.held = held;
+        s.put::<Operators>(&p.operator, &operator);
+    }
     pay(s, Pot::Payable, Pot::Account(p.operator), amount)?;
     s.emit(Event::Claimed { sector: p.sector, operator: p.operator, amount });
     Ok(amount)

@@ -1,14 +1,14 @@
 //! What must always be true. The identities run after every transition; the full check walks a whole state.
 
 use cairn_sector::DeviceState;
-use cairn_types::{Amount, Credits, DeviceId, Refusal};
+use cairn_types::{AccountId, Amount, Credits, DeviceId, Refusal};
 use std::collections::BTreeMap;
 
 use crate::listing::{bucket, room};
 use crate::state::{Key, Table, open_entry};
 use crate::tables::{
-    Accounts, Chain, Devices, Disputes, LIST_PAGE, Leases, List, ListPages, Lists, Locks, Money, MoneyRow,
-    Operators, SectorTable,
+    Accounts, Chain, Claims, Devices, Disputes, LIST_PAGE, Leases, List, ListPages, Lists, Locks, Money,
+    MoneyRow, Operators, SectorTable,
 };
 
 fn broken(what: String) -> Refusal {
@@ -92,6 +92,7 @@ pub fn check(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
     x.stakes = add_up(each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0));
     x.money = each::<Money>(rows)?.into_iter().next().map(|(_, m)| m);
     compare(&x)?;
+    held(rows)?;
     listed(rows)?;
     duties(rows)
 }
@@ -113,6 +114,26 @@ fn compare(x: &Sums) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// What operators drew before it matured is what their claims say, sector by sector.
+fn held(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
+    let mut sums: BTreeMap<AccountId, u128> = BTreeMap::new();
+    for ((_, operator), row) in each::<Claims>(rows)? {
+        let sum = sums.entry(operator).or_default();
+        *sum = sum.saturating_add(row.held().0);
+    }
+    for (id, row) in each::<Operators>(rows)? {
+        if sums.remove(&id).unwrap_or_default() != row.held.0 {
+            return Err(broken(format!(
+                "operator {id} holds another sum of unripe earnings than its claims say"
+            )));
+        }
+    }
+    match sums.values().all(|held| *held == 0) {
+        true => Ok(()),
+        false => Err(broken("somebody who is no operator drew earnings".into())),
+    }
 }
 
 /// Devices that may take a duty, and nobody else, lie on the lists, each where its row says; lists have no gaps.

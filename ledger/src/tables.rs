@@ -279,6 +279,8 @@ pub struct OperatorRow {
     pub devices: u64,
     /// Free bonds of all devices together.
     pub free_bond: Amount,
+    /// Drawn before it matured, over all sectors; the free bonds answer for it once.
+    pub held: Amount,
     /// What the operator tells the world (name, contact), at most 256 bytes.
     pub info: String,
 }
@@ -444,6 +446,13 @@ pub struct ClaimRow {
     pub drawn: Amount,
     /// Largest cumulative earnings proven from a settlement whose window has passed.
     pub matured: Amount,
+}
+
+impl ClaimRow {
+    /// Drawn from this sector before it matured.
+    pub fn held(&self) -> Amount {
+        self.drawn.saturating_sub(self.matured)
+    }
 }
 
 /// Why a bond is locked.

@@ -228,7 +228,7 @@ class Ledger:
     def act_operator(self, who, length):
         if length > 256:
             refuse("operator.info")
-        self.operators.setdefault(who, {"devices": 0, "free_bond": 0})
+        self.operators.setdefault(who, {"devices": 0, "free_bond": 0, "held": 0})
 
     def act_register(self, who, offer, bond, agreed):
         op = self.operators.get(who) or refuse("operator.unknown")
@@ -717,7 +717,9 @@ class Ledger:
 
     def post_claim(self, device, operator, epoch, earned, index):
         self.final(epoch)
-        if earned <= self.claims.get(operator, (0, 0))[0]:
+        drawn, matured = self.claims.get(operator, (0, 0))
+        matures = epoch + self.p["window_epochs"] < self.epoch and earned > matured
+        if earned <= drawn and not matures:
             refuse("claim.nothing")
         if self.devices[device]["operator"] != operator:
             refuse("claim.foreign")
@@ -727,14 +729,16 @@ class Ledger:
         leaves = self.final(epoch)["claims"]
         if index >= len(leaves) or leaves[index] != [operator, earned]:
             refuse("claim.proof")
-        drawn, matured = self.claims.get(operator, (0, 0))
+        before = drawn, matured = self.claims.get(operator, (0, 0))
         if epoch + self.p["window_epochs"] < self.epoch:
             matured = max(matured, earned)
-        bond = self.operators.get(operator, {"free_bond": 0})["free_bond"]
-        amount = sub(min(matured + bond, earned), drawn)
-        if amount == 0:
+        op = self.operators[operator]
+        elsewhere = op["held"] - sub(*before)
+        amount = sub(min(matured + sub(op["free_bond"], elsewhere), earned), drawn)
+        if before == (drawn + amount, matured):
             refuse("claim.nothing")
         self.claims[operator] = (drawn + amount, matured)
+        op["held"] = elsewhere + sub(drawn + amount, matured)
         self.pay("payable", ("account", operator), amount)
 
     def act_refund(self, who, lease, epoch, charged, index):
@@ -845,7 +849,7 @@ class Ledger:
         return {
             "totals": self.m,
             "accounts": {k: [v["nonce"], v["balance"], v["credits"]] for k, v in self.accounts.items() if any(v.values())},
-            "operators": {k: [v["devices"], v["free_bond"]] for k, v in self.operators.items()},
+            "operators": {k: [v["devices"], v["free_bond"], v["held"]] for k, v in self.operators.items()},
             "devices": {
                 k: [v["state"], v["until"] if v["state"] == "exiting" else 0, v["bond"], v["locked"], v["reserved"],
                     v["duties"], v["deficit"], v["since"], v["listed"]] for k, v in self.devices.items()

@@ -3,10 +3,13 @@
 use crate::net::*;
 use crate::toy::{Evidence, Toy, offer, order};
 use cairn_crypto::merkle::rows;
+use cairn_ledger::bank::{self, Pot};
+use cairn_ledger::claims;
 use cairn_ledger::executor::Mode;
 use cairn_ledger::genesis::{Contents, Export};
 use cairn_ledger::settle::Settled;
-use cairn_ledger::settlement::charge_leaf;
+use cairn_ledger::settlement::{charge_leaf, claim_leaf};
+use cairn_ledger::state::State;
 use cairn_ledger::tables::*;
 use cairn_ledger::tx::*;
 use cairn_sector::Rules;
@@ -356,4 +359,55 @@ fn one_matter_is_open_once_whoever_brings_it() {
     }
     assert_eq!(net.get::<Devices>(&device).unwrap().locked.0, 0);
     net.one(net.duty(device, n, Duty::Defend { dispute, answer: vec![7] })).expect("still in time");
+}
+
+/// The final record of a sector that says one operator earned so much in it.
+fn final_record(
+    s: &mut State<'_>,
+    like: &SectorEpochRow,
+    sector: SectorId,
+    epoch: Epoch,
+    earned: Amount,
+) -> ClaimProof {
+    let leaf = claim_leaf(&account(1), earned);
+    let mut tree = rows::RootBuilder::new();
+    tree.push(&leaf);
+    let mut row = like.clone();
+    let record = row.settlement.as_mut().unwrap();
+    (record.sector, record.epoch, record.claims) = (sector, epoch, (tree.root(), 1));
+    s.put::<SectorEpochs>(&(epoch, sector), &row);
+    let proof = rows::prove(&[leaf], 0).unwrap();
+    ClaimProof { sector, epoch, operator: account(1), earned, index: 0, proof }
+}
+
+#[test]
+fn held_earnings_of_all_sectors_together_are_bounded_by_the_bond() {
+    let (mut net, work) = market(1);
+    let settled = net.epoch(&work);
+    let like = net.get::<SectorEpochs>(&(settled.settlement.epoch, Toy::ID)).unwrap();
+    let mut s = State::new(&net.rows);
+    let (now, window) = (net.chain().epoch, net.chain().params.window_epochs);
+    let sectors = [SectorId(77), SectorId(78), SectorId(79)];
+    let earned = |n: u128| Amount(BOND.0 / 10 * n);
+    bank::pay(&mut s, Pot::Account(account(2)), Pot::Payable, earned(30)).unwrap();
+    let mut proofs = sectors.map(|sector| final_record(&mut s, &like, sector, now, earned(7)));
+    assert_eq!(claims::claim(&mut s, &proofs[0]).unwrap(), earned(7));
+    assert_eq!(
+        claims::claim(&mut s, &proofs[1]).unwrap(),
+        earned(3),
+        "the bond answers for ten tenths, once"
+    );
+    assert!(claims::claim(&mut s, &proofs[2]).is_err());
+    // The first sector's matures: to show it frees the bond, although there is nothing more to draw.
+    let old = now.minus(window + 1);
+    proofs[0] = final_record(&mut s, &like, sectors[0], old, earned(7));
+    claims::check_claim(&s, &proofs[0]).unwrap();
+    assert_eq!(claims::claim(&mut s, &proofs[0]).unwrap(), Amount(0));
+    assert!(
+        claims::check_claim(&s, &proofs[0]).is_err() && claims::claim(&mut s, &proofs[0]).is_err(),
+        "once"
+    );
+    assert_eq!(claims::claim(&mut s, &proofs[2]).unwrap(), earned(7));
+    assert_eq!(s.get::<Operators>(&account(1)).unwrap().unwrap().held, BOND);
+    assert!(claims::claim(&mut s, &proofs[1]).is_err());
 }

@@ -290,8 +290,9 @@ fn dump(net: &Net) -> String {
         let empty = r == AccountRow::default();
         (!empty).then(|| (k.to_string(), format!("[{},{},{}]", r.nonce, r.balance.0, r.credits.0)))
     });
-    let operators =
-        table::<Operators>(net, |k, r| Some((k.to_string(), format!("[{},{}]", r.devices, r.free_bond.0))));
+    let operators = table::<Operators>(net, |k, r| {
+        Some((k.to_string(), format!("[{},{},{}]", r.devices, r.free_bond.0, r.held.0)))
+    });
     let devices = table::<Devices>(net, |k, r| Some((k.to_string(), device_json(&r))));
     let leases = table::<Leases>(net, |k, r| Some((k.to_string(), lease_json(&r))));
     // Sorted as the model sorts them: by device, epoch, code, finder.
