@@ -315,8 +315,7 @@ fn assignment() {
     let mut s = State::new(&rows);
     let start = Watch::start();
     for n in 0..200 {
-        let order =
-            encode(&toy::Order { slots: 20, reserve: 10, max_rate: u64::MAX, max_per_domain: 1, helpers: 2 });
+        let order = toy::order(20, 10);
         market::order(
             &mut s,
             &sectors,

@@ -619,6 +619,8 @@ class Ledger:
                 faults[payee] = fault
             if nxt == "done":
                 outcomes.add((3, duty[0]))
+            elif nxt == "move":
+                outcomes.add((2, duty[0], duty[1], payee))
             elif nxt:
                 cost = ppm(self.pebbles(charge(self.bond_rate, snap["leases"][duty[0]]["reserve"])), nxt[1])
                 outcomes.add((1, duty[0], duty[1], payee, cost))
@@ -685,6 +687,9 @@ class Ledger:
             if self.holds(lease, slot, device):
                 self.lose_slot(device, epoch, cost)
                 self.reassign(lease, slot)
+        elif kind == 2:
+            if self.holds(*x):
+                self.reassign(x[0], x[1])
         elif kind == 3:
             row = self.leases[x[0]]
             if row["refunded"] is None:

@@ -1,6 +1,6 @@
 //! Random sequences, replayed by the model in `testkit/model`, which was written from `docs/reference/ledger.md`.
 //!
-//! `CAIRN_MODEL_SEQUENCES=N` runs more than 30.
+//! `CAIRN_MODEL_SEQUENCES=N` runs more than 30, `CAIRN_MODEL_STEPS=N` longer ones than 150 steps.
 
 use crate::net::*;
 use crate::toy::{Evidence, Offer, Order, Toy};
@@ -18,7 +18,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::Command;
 
-const STEPS: usize = 150;
 const PEOPLE: u64 = 6;
 
 fn quoted(x: impl Display) -> String {
@@ -88,8 +87,8 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
         Action::Order { order, escrow, .. } => {
             let o: Order = decode(order).expect("made here");
             format!(
-                r#"{{"order":{{"order":{{"slots":{},"reserve":{},"max_rate":{},"max_per_domain":{},"helpers":{},"epochs":0}},"escrow":{}}}}}"#,
-                o.slots, o.reserve, o.max_rate, o.max_per_domain, o.helpers, escrow.0
+                r#"{{"order":{{"order":{{"slots":{},"reserve":{},"max_rate":{},"max_per_domain":{},"helpers":{},"region":{},"epochs":{}}},"escrow":{}}}}}"#,
+                o.slots, o.reserve, o.max_rate, o.max_per_domain, o.helpers, o.region, o.epochs, escrow.0
             )
         }
         Action::Fund { lease, credits } => {
@@ -205,6 +204,7 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
         let e = match decode::<Evidence>(bytes).expect("made here") {
             Evidence::Worked => r#"["worked"]"#.to_owned(),
             Evidence::Lost => r#"["lost"]"#.to_owned(),
+            Evidence::Moves => r#"["moves"]"#.to_owned(),
             Evidence::Cheated { severity_ppm } => format!(r#"["cheated",{severity_ppm}]"#),
             Evidence::Relayed { units } => format!(r#"["relayed",{units}]"#),
             Evidence::Rebuilt { of, units } => format!(r#"["rebuilt","{of}",{units}]"#),
@@ -491,6 +491,9 @@ impl Play {
                     max_rate: self.dice.roll(5) * 1_000_000_000,
                     max_per_domain: u16::try_from(self.dice.roll(3)).unwrap(),
                     helpers: u16::try_from(self.dice.roll(4)).unwrap(),
+                    // Anywhere mostly, else in one of three regions or in one where nobody is.
+                    region: u16::try_from(self.dice.roll(8).saturating_sub(4)).unwrap(),
+                    epochs: self.dice.roll(12).saturating_sub(6),
                 });
                 let escrow = self.dice.roll(40);
                 if let Ok(l) = self.net.order(who, order, escrow) {
@@ -622,7 +625,7 @@ impl Play {
             .into_iter()
             .map(|(d, n)| {
                 let of = self.dice.of(&self.devices).map_or(d, |x| x.0);
-                let items = match self.dice.roll(14) {
+                let items = match self.dice.roll(15) {
                     0 => vec![],
                     1 => vec![Evidence::Lost],
                     2 => vec![Evidence::Cheated {
@@ -633,6 +636,7 @@ impl Play {
                         let units = self.dice.roll(2_000_000);
                         vec![Evidence::Worked, Evidence::Rebuilt { of, units }]
                     }
+                    7 => vec![Evidence::Worked, Evidence::Moves],
                     _ => vec![Evidence::Worked],
                 };
                 (d, n, items.iter().map(encode).collect())
@@ -659,13 +663,14 @@ fn thin(tape: Vec<String>) -> Vec<String> {
 
 #[test]
 fn model_in_python_agrees_on_random_sequences() {
-    let n: u64 = std::env::var("CAIRN_MODEL_SEQUENCES").ok().and_then(|v| v.parse().ok()).unwrap_or(30);
+    let given = |name: &str, usual| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual);
+    let (n, steps) = (given("CAIRN_MODEL_SEQUENCES", 30), given("CAIRN_MODEL_STEPS", 150));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/model/run.py");
     for seed in 0..n {
         let mut play = Play::new(seed);
-        for step in 0..STEPS {
+        for step in 0..steps {
             play.step();
-            if seed % 10 == 5 && step == STEPS / 2 {
+            if seed % 10 == 5 && step == steps / 2 {
                 // Long enough for rows of epochs to be forgotten.
                 play.idle(70);
             }
