@@ -19,6 +19,7 @@ pub mod listing;
 pub mod locks;
 pub mod market;
 pub mod outcomes;
+pub mod params;
 pub mod registry;
 pub mod sales;
 mod search;
