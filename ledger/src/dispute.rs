@@ -6,14 +6,20 @@ use cairn_types::{AccountId, Amount, DeviceId, Hash, LeaseId, Refusal, ppm_of};
 use crate::bank::{Pot, chain, pay};
 use crate::epoch::schedule;
 use crate::events::Event;
-use crate::market;
+use crate::listing::punish;
+use crate::locks::lock;
 use crate::registry::{device_entry, unknown_device, unknown_sector};
-use crate::settlement::lock;
 use crate::state::{Run, State};
-use crate::tables::{Devices, DisputeRow, Disputes, DueEntry, Leases, LockCause, SectorTable};
+use crate::tables::{Accused, Devices, DisputeRow, Disputes, DueEntry, Leases, LockCause, SectorTable};
 
 fn unknown() -> Refusal {
     Refusal::new("dispute.unknown", "no such open dispute", "it may be decided already")
+}
+
+/// The id of a dispute says what it is about, so that one matter is open once, whoever brings it.
+pub fn id_of(device: &DeviceId, lease: Option<&LeaseId>, claim: &[u8]) -> Hash {
+    let lease: &[u8] = lease.map_or(&[], |l| l.as_ref());
+    Hash::derive("cairn/dispute", &[device.as_ref(), lease, claim])
 }
 
 /// Opens a dispute. The rules see the claim at once, so that a hopeless one is refused before it costs anything.
@@ -21,13 +27,12 @@ pub fn open(
     s: &mut State<'_>,
     sectors: &Sectors,
     who: AccountId,
-    nonce: u64,
     device: DeviceId,
     lease: Option<LeaseId>,
     claim: Vec<u8>,
 ) -> Run<Hash> {
     let c = chain(s)?;
-    let id = Hash::derive("cairn/dispute", &[who.as_ref(), &nonce.to_le_bytes()]);
+    let id = id_of(&device, lease.as_ref(), &claim);
     let bond = c.price.pebbles_ceil(c.params.dispute_bond);
     let until = c.height.plus(c.params.dispute_blocks);
     let row = DisputeRow { accuser: who, device, lease, claim, bond, until };
@@ -36,6 +41,14 @@ pub fn open(
         return Err(
             Refusal::new("dispute.void", "the claim accuses nobody of anything", "check the claim").into()
         );
+    }
+    if s.get::<Disputes>(&id)?.is_some() {
+        return Err(Refusal::new(
+            "dispute.open",
+            "the device is accused of this already, and may still answer",
+            "wait for the ruling",
+        )
+        .into());
     }
     pay(s, Pot::Account(who), Pot::Stake, bond)?;
     s.put::<Disputes>(&id, &row);
@@ -92,6 +105,10 @@ pub fn defend(s: &mut State<'_>, sectors: &Sectors, device: DeviceId, id: Hash, 
 /// The deadline passed in silence.
 pub fn expire(s: &mut State<'_>, sectors: &Sectors, id: &Hash) -> Run<()> {
     let Some(row) = s.get::<Disputes>(id)? else { return Ok(()) };
+    // The matter was closed and brought again since: this is the deadline of the first time.
+    if chain(s)?.height <= row.until {
+        return Ok(());
+    }
     let ruling = match rule(s, sectors, &row, None) {
         Ok(r) => r,
         // The device or lease left meanwhile: nobody loses anything.
@@ -100,12 +117,33 @@ pub fn expire(s: &mut State<'_>, sectors: &Sectors, id: &Hash) -> Run<()> {
     };
     pay(s, Pot::Stake, Pot::Account(row.accuser), row.bond)?;
     let Ruling::Upheld { severity_ppm, code } = ruling else { return close(s, *id, &row, false) };
-    let device = s.need::<Devices>(&row.device, unknown_device())?;
-    let amount = Amount(ppm_of(device.bond.0, u64::from(severity_ppm)));
-    let epoch = chain(s)?.epoch;
-    lock(s, &row.device, device.sector, epoch, amount, LockCause::Fault { code }, Some(row.accuser))?;
-    market::punish(s, &row.device, 500_000)?;
+    uphold(s, &row, severity_ppm, code)?;
     close(s, *id, &row, true)
+}
+
+/// Locks the share of the bond. However many accuse a device over one duty within a window, it loses one share of its
+/// bond, the largest, and its reputation once: a device that is offline is one loss, not one for each accuser.
+fn uphold(s: &mut State<'_>, row: &DisputeRow, severity_ppm: u32, code: u16) -> Run<()> {
+    let device = s.need::<Devices>(&row.device, unknown_device())?;
+    let duty = (row.device, row.lease);
+    let before = s.get::<Accused>(&duty)?;
+    let had = before.unwrap_or_default();
+    let whole = Amount(ppm_of(device.bond.saturating_add(had).0, u64::from(severity_ppm)));
+    let more = whole.saturating_sub(had).min(device.bond);
+    let c = chain(s)?;
+    lock(s, &row.device, device.sector, c.epoch, more, LockCause::Fault { code }, Some(row.accuser))?;
+    s.put::<Accused>(&duty, &had.saturating_add(more));
+    if before.is_some() {
+        return Ok(());
+    }
+    let window = c.params.window_epochs.saturating_mul(c.params.epoch_blocks);
+    schedule(s, c.height.plus(window), DueEntry::Forget(row.device, row.lease))?;
+    punish(s, &row.device, 500_000)
+}
+
+/// The window has passed since a duty's first upheld dispute: the next one counts anew.
+pub fn forget(s: &mut State<'_>, device: DeviceId, lease: Option<LeaseId>) {
+    s.delete::<Accused>(&(device, lease));
 }
 
 fn close(s: &mut State<'_>, id: Hash, row: &DisputeRow, upheld: bool) -> Run<()> {

@@ -1,6 +1,5 @@
 //! What happens at the start of a block, in which order: the one list of hooks.
 
-use cairn_crypto::lthash::LtHash;
 use cairn_sector::Sectors;
 use cairn_sector::Seed;
 use cairn_types::{Amount, Epoch, Height, Refusal, SectorId};
@@ -9,13 +8,15 @@ use crate::bank::chain;
 use crate::events::Event;
 use crate::state::{Run, State};
 use crate::tables::{
-    Chain, ChainParams, Due, DueEntry, DueWork, EpochRow, Epochs, Phase, SectorEpochRow, SectorEpochs,
-    SectorTable, Terms,
+    Chain, ChainParams, Due, DueEntry, DueWork, EpochDigests, EpochRow, Epochs, Phase, SectorEpochRow,
+    SectorEpochs, SectorTable, Terms,
 };
-use crate::{dispute, market, settlement};
+use crate::{dispute, locks, slots};
 
 /// Due entries that one block works off; the rest waits for the next.
 pub const DUE_PER_BLOCK: u32 = 64;
+/// Epochs beyond the window for which the rows of an epoch are kept.
+pub const EPOCHS_KEPT: u64 = 64;
 
 /// Everything that happens before the transactions of a block:
 /// 1. height and epoch advance; 2. at the first height of an epoch the lock; 3. due work, oldest first.
@@ -28,7 +29,7 @@ pub fn begin_block(s: &mut State<'_>, sectors: &Sectors, block: Height) -> Run<(
     c.height = height;
     let since = height.0.saturating_sub(1);
     let epoch = Epoch(since / c.params.epoch_blocks);
-    let starts = since % c.params.epoch_blocks == 0;
+    let starts = since.is_multiple_of(c.params.epoch_blocks);
     c.epoch = epoch;
     s.put::<Chain>(&(), &c);
     if starts {
@@ -43,10 +44,8 @@ fn lock(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
     s.put::<Epochs>(&epoch, &EpochRow { start: c.height, price: c.price, seed: None, previous: c.seed.1 });
     for id in c.sectors.clone() {
         let sector = s.need::<SectorTable>(&id, crate::registry::unknown_sector(id))?;
-        let mut row = sector_epoch_or_new(s, epoch, id)?;
         let pledged = pledged(s, epoch, id)?;
-        row.registry_root = sector.registry.digest();
-        row.terms = Terms {
+        let terms = Terms {
             version: sector.version,
             params: sector.params,
             pool_rates: sector.pool_rates,
@@ -54,10 +53,25 @@ fn lock(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
             bond_rates: sector.bond_rates,
             chain: c.params.clone(),
         };
+        let row = SectorEpochRow {
+            phase: Phase::Open,
+            registry_root: sector.registry.digest(),
+            terms,
+            roots: None,
+            bundles: 0,
+            votes: Vec::new(),
+            settlement: None,
+            applied: 0,
+        };
         s.put::<SectorEpochs>(&(epoch, id), &row);
+        // Commitments may have made it already.
+        let digests = s.get_or_default::<EpochDigests>(&(epoch, id))?;
+        s.put::<EpochDigests>(&(epoch, id), &digests);
         let deadline = c.height.plus(c.params.epoch_blocks).plus(c.params.vote_blocks);
         schedule(s, deadline, DueEntry::VoteDeadline(epoch, id))?;
     }
+    let kept = c.params.window_epochs.saturating_add(EPOCHS_KEPT);
+    schedule(s, c.height.plus(kept.saturating_mul(c.params.epoch_blocks)), DueEntry::Prune(epoch))?;
     s.emit(Event::EpochLocked { epoch });
     Ok(())
 }
@@ -72,35 +86,49 @@ fn pledged(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<Amount> {
         .unwrap_or_default())
 }
 
-/// The sector's row of an epoch, created when the first commitment arrives before the lock.
-pub fn sector_epoch_or_new(s: &State<'_>, epoch: Epoch, sector: SectorId) -> Run<SectorEpochRow> {
-    if let Some(row) = s.get::<SectorEpochs>(&(epoch, sector))? {
-        return Ok(row);
+/// Ends a sector's epoch, final or void: the digests stay, what they were summed up from goes.
+pub(crate) fn end(
+    s: &mut State<'_>,
+    at: (Epoch, SectorId),
+    mut row: SectorEpochRow,
+    phase: Phase,
+) -> Run<()> {
+    row.roots = Some(row.contents(s.get::<EpochDigests>(&at)?.as_ref()));
+    row.phase = phase;
+    s.delete::<EpochDigests>(&at);
+    s.put::<SectorEpochs>(&at, &row);
+    Ok(())
+}
+
+/// Drops the rows of an epoch. A sector's stays while its outcomes are not applied, and while it is the sector's latest
+/// settlement: claims and refunds are cumulative and may be proved from any, so one is enough for all of them.
+fn prune(s: &mut State<'_>, epoch: Epoch) -> Run<()> {
+    let c = chain(s)?;
+    let mut needed = false;
+    for id in &c.sectors {
+        let Some(row) = s.get::<SectorEpochs>(&(epoch, *id))? else { continue };
+        let sector = s.need::<SectorTable>(id, crate::registry::unknown_sector(*id))?;
+        let undecided = matches!(row.phase, Phase::Open | Phase::Committed);
+        let unapplied = row.settlement.as_ref().is_some_and(|x| row.applied < x.outcomes.1);
+        if undecided || unapplied || sector.latest.is_some_and(|(latest, _)| latest == epoch) {
+            needed = true;
+        } else {
+            s.delete::<SectorEpochs>(&(epoch, *id));
+        }
     }
-    Ok(SectorEpochRow {
-        phase: Phase::Open,
-        registry_root: Default::default(),
-        terms: Terms {
-            version: 0,
-            params: Vec::new(),
-            pool_rates: Default::default(),
-            pool_budget: Default::default(),
-            bond_rates: Default::default(),
-            chain: chain(s)?.params,
-        },
-        commitments: LtHash::new(),
-        answers: LtHash::new(),
-        evidence: LtHash::new(),
-        bundles: 0,
-        votes: Vec::new(),
-        settlement: None,
-        applied: 0,
-    })
+    if needed {
+        return schedule(s, c.height.plus(c.params.epoch_blocks), DueEntry::Prune(epoch));
+    }
+    s.delete::<Epochs>(&epoch);
+    Ok(())
 }
 
 /// The row of an epoch that was locked.
 pub fn epoch_row(s: &State<'_>, epoch: Epoch) -> Run<EpochRow> {
-    s.need::<Epochs>(&epoch, Refusal::new("epoch.unknown", "the epoch has not begun", "wait for its lock"))
+    s.need::<Epochs>(
+        &epoch,
+        Refusal::new("epoch.unknown", "the epoch has not begun or is forgotten", "name one that is known"),
+    )
 }
 
 /// Refuses unless the present height lies after `from` and at most `until` blocks after the start of `epoch`.
@@ -171,11 +199,16 @@ fn due(s: &mut State<'_>, sectors: &Sectors, height: Height) -> Run<()> {
 
 fn work(s: &mut State<'_>, sectors: &Sectors, entry: DueEntry) -> Run<()> {
     match entry {
-        DueEntry::Release(id) => settlement::release(s, &id),
+        DueEntry::Release(id) => locks::release(s, &id),
         DueEntry::Judge(id) => dispute::expire(s, sectors, &id),
         DueEntry::Refill(lease, slot) => refill(s, sectors, lease, slot),
         DueEntry::VoteDeadline(epoch, sector) => void(s, epoch, sector),
         DueEntry::Backlog(..) => Ok(()),
+        DueEntry::Forget(device, lease) => {
+            dispute::forget(s, device, lease);
+            Ok(())
+        }
+        DueEntry::Prune(epoch) => prune(s, epoch),
     }
 }
 
@@ -185,15 +218,14 @@ fn refill(s: &mut State<'_>, sectors: &Sectors, lease: cairn_types::LeaseId, slo
         let lasts = l.refunded.is_none() && l.entry.closing.is_none_or(|e| e > now);
         lasts && l.entry.slots.get(usize::from(slot)).is_some_and(crate::tables::vacant)
     });
-    if still { market::reassign(s, sectors, lease, slot) } else { Ok(()) }
+    if still { slots::reassign(s, sectors, lease, slot) } else { Ok(()) }
 }
 
 /// A sector's epoch that nobody decided in time is void: no charge, no slash, records carry over.
 fn void(s: &mut State<'_>, epoch: Epoch, sector: SectorId) -> Run<()> {
-    let Some(mut row) = s.get::<SectorEpochs>(&(epoch, sector))? else { return Ok(()) };
+    let Some(row) = s.get::<SectorEpochs>(&(epoch, sector))? else { return Ok(()) };
     if matches!(row.phase, Phase::Open | Phase::Committed) {
-        row.phase = Phase::Void;
-        s.put::<SectorEpochs>(&(epoch, sector), &row);
+        end(s, (epoch, sector), row, Phase::Void)?;
         s.emit(Event::Void { sector, epoch });
     }
     Ok(())

@@ -38,5 +38,7 @@ pub enum Event {
     SaleMade { sector: SectorId, sale: Hash, credits: Credits },
     DisputeOpened { dispute: Hash, device: DeviceId },
     DisputeRuled { dispute: Hash, device: DeviceId, upheld: bool },
+    LegalNotice { lease: LeaseId, slot: u16, device: DeviceId, notice: Hash, locked: Amount },
+    SaleRefunded { sector: SectorId, sale: Hash, buyer: AccountId, credits: Credits },
     LeaseLapsed { lease: LeaseId },
 }

@@ -5,11 +5,13 @@ use cairn_sector::{Sectors, Seed};
 use cairn_types::{DeviceId, Epoch, Hash, Refusal, SectorId};
 
 use crate::bank::chain;
-use crate::epoch::{epoch_row, sector_epoch_or_new, set_seed, within};
+use crate::epoch::{epoch_row, set_seed, within};
 use crate::events::Event;
 use crate::registry::{digest_posting, unknown_device, unknown_sector};
 use crate::state::{Run, State};
-use crate::tables::{DeviceRow, Devices, PostingRow, Postings, SeatRow, SectorEpochs, SectorTable};
+use crate::tables::{
+    DeviceRow, Devices, DigestsRow, EpochDigests, PostingRow, Postings, SeatRow, SectorEpochs, SectorTable,
+};
 use crate::tx::{Duty, SeatDuty, seed_message};
 
 /// Most devices in one certificate.
@@ -60,7 +62,7 @@ pub fn check(s: &State<'_>, id: DeviceId, duty: &Duty) -> Run<()> {
             posted(epoch)?.bundle.is_some()
         }
         Duty::Defend { dispute, .. } => return crate::dispute::check(s, id, dispute),
-        Duty::Claim(p) => return crate::settlement::check_claim(s, p),
+        Duty::Claim(p) => return crate::claims::check_claim(s, p),
     };
     if again { Err(twice().into()) } else { Ok(()) }
 }
@@ -77,6 +79,13 @@ fn store(s: &mut State<'_>, epoch: Epoch, id: DeviceId, row: &PostingRow) -> Run
         s.delete::<Postings>(&old);
     }
     s.put::<Postings>(&(epoch, id), row);
+    Ok(())
+}
+
+fn sum_up(s: &mut State<'_>, at: (Epoch, SectorId), f: impl FnOnce(&mut DigestsRow)) -> Run<()> {
+    let mut digests = s.get_or_default::<EpochDigests>(&at)?;
+    f(&mut digests);
+    s.put::<EpochDigests>(&at, &digests);
     Ok(())
 }
 
@@ -97,9 +106,10 @@ pub fn commit(
         );
     }
     rules.check_commitment(&commitment)?;
-    let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
-    digest_posting(&mut se.commitments, "commitment", &id, &commitment);
-    s.put::<SectorEpochs>(&(epoch, device.sector), &se);
+    crate::listing::set_absent(s, &id, false)?;
+    sum_up(s, (epoch, device.sector), |d| {
+        digest_posting(&mut d.commitments, "commitment", &id, &commitment)
+    })?;
     row.commitment = Some(commitment);
     store(s, epoch, id, &row)?;
     s.emit(Event::Committed { device: id, epoch });
@@ -109,9 +119,7 @@ pub fn commit(
 /// Digest of the answers to the tasks of the current epoch.
 pub fn answers(s: &mut State<'_>, id: DeviceId, epoch: Epoch, digest: Hash) -> Run<()> {
     let (device, mut row) = posting(s, epoch, &id)?;
-    let mut se = sector_epoch_or_new(s, epoch, device.sector)?;
-    digest_posting(&mut se.answers, "answers", &id, digest.as_ref());
-    s.put::<SectorEpochs>(&(epoch, device.sector), &se);
+    sum_up(s, (epoch, device.sector), |d| digest_posting(&mut d.answers, "answers", &id, digest.as_ref()))?;
     row.answers = Some(digest);
     store(s, epoch, id, &row)?;
     s.emit(Event::Answered { device: id, epoch });
@@ -137,9 +145,13 @@ pub fn check_seat(s: &State<'_>, seat: u16, duty: &SeatDuty) -> Run<()> {
             crate::settlement::check_reveal(s, seat, *epoch, settlement.sector)
         }
         SeatDuty::Outcomes { epoch, sector, from, .. } => {
-            crate::settlement::check_outcomes(s, *epoch, *sector, *from)
+            crate::outcomes::check_outcomes(s, *epoch, *sector, *from)
         }
     }
+}
+
+fn nothing_new() -> Refusal {
+    Refusal::new("certificate.nothing", "no bundle here is new", "certify what was posted since")
 }
 
 /// A seat certifies that it holds bundles. Devices without a bundle, of another sector or certified already are
@@ -151,7 +163,10 @@ pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &
             Refusal::new("certificate.shape", "devices must ascend, at most 256", "split the batch").into()
         );
     }
-    let mut se = sector_epoch_or_new(s, epoch, sector)?;
+    let known = s.get::<SectorEpochs>(&(epoch, sector))?;
+    // What is decided takes no more evidence.
+    let Some(mut se) = known.filter(|row| row.roots.is_none()) else { return Err(nothing_new().into()) };
+    let mut digests = s.get_or_default::<EpochDigests>(&(epoch, sector))?;
     let mut fresh = 0u32;
     for id in devices {
         let Some(mut row) = s.get::<Postings>(&(epoch, *id))? else { continue };
@@ -162,19 +177,15 @@ pub fn certificate(s: &mut State<'_>, epoch: Epoch, sector: SectorId, devices: &
         }
         row.certified = true;
         s.put::<Postings>(&(epoch, *id), &row);
-        digest_posting(&mut se.evidence, "bundle", id, hash.as_ref());
+        digest_posting(&mut digests.evidence, "bundle", id, hash.as_ref());
         se.bundles = se.bundles.saturating_add(1);
         fresh += 1;
     }
     if fresh == 0 {
-        return Err(Refusal::new(
-            "certificate.nothing",
-            "no bundle here is new",
-            "certify what was posted since",
-        )
-        .into());
+        return Err(nothing_new().into());
     }
     let bundles = se.bundles;
+    s.put::<EpochDigests>(&(epoch, sector), &digests);
     s.put::<SectorEpochs>(&(epoch, sector), &se);
     s.emit(Event::Certified { sector, epoch, bundles });
     Ok(())

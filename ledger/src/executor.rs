@@ -14,7 +14,7 @@ use crate::tx::{
     ACCOUNT_DOMAIN, AccountTx, Action, DEVICE_DOMAIN, DeviceTx, Duty, MAX_TX, SEAT_DOMAIN, SeatDuty, SeatTx,
     Tx,
 };
-use crate::{bank, dispute, evidence, invariants, market, registry, settlement};
+use crate::{bank, claims, dispute, evidence, invariants, market, outcomes, registry, settlement, slots};
 
 /// What became of a transaction in a block.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -198,7 +198,9 @@ fn act(s: &mut State<'_>, sectors: &Sectors, t: &AccountTx) -> Run<()> {
         Action::AddBond { device, amount } => registry::add_bond(s, who, device, amount),
         Action::Exit { device } => registry::exit(s, who, device).map(|_| ()),
         Action::WithdrawBond { device } => registry::withdraw_bond(s, who, device),
-        Action::LegalNotice { lease, slot, .. } => market::legal_notice(s, sectors, who, lease, slot),
+        Action::LegalNotice { lease, slot, notice } => {
+            slots::legal_notice(s, sectors, who, lease, slot, notice)
+        }
         Action::Order { sector, order, key, escrow, note } => {
             market::order(s, sectors, who, t.nonce, sector, order, key, escrow, note).map(|_| ())
         }
@@ -206,14 +208,14 @@ fn act(s: &mut State<'_>, sectors: &Sectors, t: &AccountTx) -> Run<()> {
         Action::Close { lease } => market::close(s, who, lease),
         Action::Fence { lease, key, fence } => market::fence(s, who, lease, key, fence),
         Action::Refund { lease, epoch, charged, index, proof } => {
-            settlement::refund(s, who, lease, epoch, charged, index, &proof).map(|_| ())
+            claims::refund(s, who, lease, epoch, charged, index, &proof).map(|_| ())
         }
-        Action::Claim(proof) => settlement::claim(s, &proof).map(|_| ()),
+        Action::Claim(proof) => claims::claim(s, &proof).map(|_| ()),
         Action::Buy { sector, sale, max_credits } => {
             crate::sales::buy(s, sectors, who, t.nonce, sector, sale, max_credits)
         }
         Action::Dispute { device, lease, claim } => {
-            dispute::open(s, sectors, who, t.nonce, device, lease, claim).map(|_| ())
+            dispute::open(s, sectors, who, device, lease, claim).map(|_| ())
         }
         Action::FundPool { sector, amount } => pay(s, Pot::Account(who), Pot::Pool(sector), amount),
     }
@@ -246,7 +248,7 @@ fn post(s: &mut State<'_>, sectors: &Sectors, t: &DeviceTx) -> Run<()> {
                 )
                 .into());
             }
-            settlement::claim(s, proof).map(|_| ())
+            claims::claim(s, proof).map(|_| ())
         }
     }
 }
@@ -262,7 +264,7 @@ fn govern(s: &mut State<'_>, sectors: &Sectors, t: &SeatTx) -> Run<()> {
             settlement::reveal(s, t.seat, *epoch, (**settlement).clone(), salt)
         }
         SeatDuty::Outcomes { epoch, sector, from, outcomes, proof } => {
-            settlement::outcomes(s, sectors, *epoch, *sector, *from, outcomes, proof)
+            outcomes::outcomes(s, sectors, *epoch, *sector, *from, outcomes, proof)
         }
     }
 }
@@ -431,7 +433,7 @@ impl BlockRun {
                 receipts: std::mem::take(&mut self.receipts),
                 events: std::mem::take(&mut self.events),
             })),
-            Err(Stop::Missing(key)) => Progress::Need(vec![key]),
+            Err(Stop::Missing(keys)) => Progress::Need(keys),
             Err(Stop::Refused(r)) => Progress::Invalid(r),
         }
     }

@@ -19,6 +19,10 @@ use crate::tables::{
 /// Largest supply in pebbles: 10^12 CRN. Far below overflow in any product the ledger forms.
 pub const MAX_SUPPLY: u128 = 1_000_000_000_000 * 1_000_000_000;
 
+/// Largest encoded parameters of a sector in bytes: the rows of a sector and of each of its epochs carry them beside other
+/// fields, and a row has 64 KiB.
+pub const MAX_SECTOR_PARAMS: usize = 32 * 1024;
+
 /// A founder's file.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Genesis {
@@ -98,6 +102,8 @@ impl Genesis {
         if self.name.is_empty() || self.name.len() > 64 || self.hrp.is_empty() || self.hrp.len() > 16 {
             return Err(bad("the name needs 1 to 64 bytes, the address prefix 1 to 16".into()));
         }
+        // Under another prefix no address could be written, and it is part of the network for ever.
+        cairn_crypto::address::encode(&self.hrp, &AccountId::default()).map_err(|e| bad(e.to_string()))?;
         let distinct: BTreeMap<_, _> = self.allocations.iter().copied().collect();
         if distinct.len() != self.allocations.len() {
             return Err(bad("an account is allocated twice".into()));
@@ -109,6 +115,14 @@ impl Genesis {
                 .map_err(|_| bad("a seat does not prove possession of its vote key".into()))?;
         }
         for x in &self.sectors {
+            let size = x.params.len();
+            if size > MAX_SECTOR_PARAMS {
+                let cause = format!(
+                    "the parameters of sector {} have {size} bytes, {MAX_SECTOR_PARAMS} are allowed",
+                    x.id
+                );
+                return Err(bad(cause));
+            }
             sectors.get(x.id, x.version)?.check(&x.params)?;
         }
         if !self.sectors.windows(2).all(|w| w[0].id < w[1].id) {
@@ -122,7 +136,7 @@ impl Genesis {
         self.check(sectors)?;
         let nothing: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
         let mut s = State::new(&nothing);
-        match self.fill(&mut s) {
+        match self.fill(&mut s).and_then(|()| s.check_rows()) {
             Ok(()) => s.keep(),
             Err(Stop::Refused(r)) => return Err(r),
             Err(Stop::Missing(_)) => return Err(bad("an empty state misses nothing".into())),

@@ -1,11 +1,14 @@
 //! What must always be true. The identities run after every transition; the full check walks a whole state.
 
-use cairn_types::{Amount, Credits, Refusal};
+use cairn_sector::DeviceState;
+use cairn_types::{AccountId, Amount, Credits, DeviceId, Refusal};
 use std::collections::BTreeMap;
 
+use crate::listing::{bucket, room};
 use crate::state::{Key, Table, open_entry};
 use crate::tables::{
-    Accounts, BucketSlots, Devices, Disputes, Leases, Locks, Money, MoneyRow, Operators, SectorTable,
+    Accounts, Chain, Claims, Devices, Disputes, LIST_PAGE, Leases, List, ListPages, Lists, Locks, Money,
+    MoneyRow, Operators, SectorTable,
 };
 
 fn broken(what: String) -> Refusal {
@@ -48,7 +51,10 @@ struct Sums {
     money: Option<MoneyRow>,
 }
 
-fn each<T: Table>(rows: &BTreeMap<Key, Vec<u8>>) -> Result<Vec<(T::Key, T::Row)>, Refusal> {
+/// Keys and rows of a table.
+type Entries<T> = Vec<(<T as Table>::Key, <T as Table>::Row)>;
+
+fn each<T: Table>(rows: &BTreeMap<Key, Vec<u8>>) -> Result<Entries<T>, Refusal> {
     let (mut low, mut high) = ([0; 32], [255; 32]);
     (low[0], high[0]) = (T::TAG, T::TAG);
     rows.range(low..=high)
@@ -86,6 +92,7 @@ pub fn check(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
     x.stakes = add_up(each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0));
     x.money = each::<Money>(rows)?.into_iter().next().map(|(_, m)| m);
     compare(&x)?;
+    held(rows)?;
     listed(rows)?;
     duties(rows)
 }
@@ -109,23 +116,67 @@ fn compare(x: &Sums) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The price buckets hold every listed device where its row says, and nobody else.
+/// What operators drew before it matured is what their claims say, sector by sector.
+fn held(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
+    let mut sums: BTreeMap<AccountId, u128> = BTreeMap::new();
+    for ((_, operator), row) in each::<Claims>(rows)? {
+        let sum = sums.entry(operator).or_default();
+        *sum = sum.saturating_add(row.held().0);
+    }
+    for (id, row) in each::<Operators>(rows)? {
+        if sums.remove(&id).unwrap_or_default() != row.held.0 {
+            return Err(broken(format!(
+                "operator {id} holds another sum of unripe earnings than its claims say"
+            )));
+        }
+    }
+    match sums.values().all(|held| *held == 0) {
+        true => Ok(()),
+        false => Err(broken("somebody who is no operator drew earnings".into())),
+    }
+}
+
+/// Devices that may take a duty, and nobody else, lie on the lists, each where its row says; lists have no gaps.
 fn listed(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
-    let mut members: BTreeMap<_, _> = each::<BucketSlots>(rows)?.into_iter().collect();
+    let mut members: BTreeMap<(List, u32), DeviceId> = BTreeMap::new();
+    for ((list, page), ids) in each::<ListPages>(rows)? {
+        let first = u64::from(page) * u64::from(LIST_PAGE);
+        members.extend((first..).zip(ids).filter_map(|(at, id)| Some(((list, u32::try_from(at).ok()?), id))));
+    }
+    let mut lengths: BTreeMap<List, u32> = BTreeMap::new();
+    members.keys().for_each(|(list, _)| *lengths.entry(*list).or_default() += 1);
+    if lengths != each::<Lists>(rows)?.into_iter().collect() {
+        return Err(broken("a list of offers does not hold as many as it says".into()));
+    }
+    let price = each::<Chain>(rows)?.into_iter().next().map(|(_, c)| c.price);
     for (id, d) in each::<Devices>(rows)? {
-        let Some((b, own, any)) = d.listed else { continue };
-        let (class, region) = (d.admission.class, d.admission.region);
-        let mut places = vec![(d.sector, class, region, b, own)];
-        if region != 0 {
-            places.push((d.sector, class, 0, b, any));
+        let bonded = price.is_some_and(|p| d.bond >= p.pebbles_ceil(d.admission.bond));
+        let takes = d.state == DeviceState::Active && !d.absent && bonded;
+        let place = room(&d).filter(|_| takes).map(|room| (bucket(d.admission.list_rate), room));
+        if d.listed.map(|l| (l.bucket, l.room)) != place {
+            return Err(broken(format!(
+                "device {id} is on the market where it should not be, or not where it should"
+            )));
+        }
+        let Some(l) = d.listed else { continue };
+        let list = |region| List {
+            sector: d.sector,
+            class: d.admission.class,
+            region,
+            bucket: l.bucket,
+            room: l.room,
+        };
+        let mut places = vec![(list(d.admission.region), l.own)];
+        if d.admission.region != 0 {
+            places.push((list(0), l.any));
         }
         if places.iter().any(|p| members.remove(p) != Some(id)) {
-            return Err(broken(format!("device {id} does not lie where its row says in the price buckets")));
+            return Err(broken(format!("device {id} does not lie where its row says on the lists")));
         }
     }
     match members.is_empty() {
         true => Ok(()),
-        false => Err(broken("a price bucket holds a device that is not listed there".into())),
+        false => Err(broken("a list holds a device that does not say so".into())),
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`settle`] (the function that everybody recomputes).
 
 pub mod bank;
+pub mod claims;
 pub mod dispute;
 pub mod epoch;
 pub mod events;
@@ -14,11 +15,18 @@ pub mod evidence;
 pub mod executor;
 pub mod genesis;
 pub mod invariants;
+pub mod listing;
+pub mod locks;
 pub mod market;
+pub mod outcomes;
+pub mod params;
 pub mod registry;
 pub mod sales;
+mod search;
 pub mod settle;
 pub mod settlement;
+pub mod slots;
 pub mod state;
 pub mod tables;
+pub mod tally;
 pub mod tx;

@@ -7,10 +7,10 @@ use cairn_types::{AccountId, Amount, DeviceId, Epoch, Hash, Refusal, SectorId, U
 
 use crate::bank::{Pot, chain, pay};
 use crate::events::Event;
-use crate::market;
+use crate::listing;
 use crate::state::{Run, State};
 use crate::tables::{
-    DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, SaleRow, Sales, SectorTable, Uniques,
+    DeviceRow, Devices, LeaseRow, Leases, OperatorRow, Operators, Sales, SectorTable, Uniques,
 };
 use crate::tx::{DEVICE_PROOF_DOMAIN, device_proof};
 
@@ -128,12 +128,12 @@ pub fn save_lease(s: &mut State<'_>, before: Option<&LeaseRow>, after: Option<&L
 }
 
 /// Stores or ends a pooled sale.
-pub fn save_sale(s: &mut State<'_>, sector: SectorId, row: &SaleRow, add: bool) -> Run<()> {
-    update_digest(s, sector, |d| digest_sale(d, &row.entry, add))?;
+pub fn save_sale(s: &mut State<'_>, sector: SectorId, sale: &SaleEntry, add: bool) -> Run<()> {
+    update_digest(s, sector, |d| digest_sale(d, sale, add))?;
     if add {
-        s.put::<Sales>(&(sector, row.entry.id), row);
+        s.put::<Sales>(&(sector, sale.id), sale);
     } else {
-        s.delete::<Sales>(&(sector, row.entry.id));
+        s.delete::<Sales>(&(sector, sale.id));
     }
     Ok(())
 }
@@ -259,12 +259,13 @@ pub fn register(
         bond: Amount::ZERO,
         locked: Amount::ZERO,
         listed: None,
-        deficit: (market::NEWCOMER_DEFICIT, chain(s)?.epoch),
+        deficit: (listing::NEWCOMER_DEFICIT, chain(s)?.epoch),
         duties: 0,
+        absent: false,
     };
     save_device(s, &id, None, Some(&row))?;
     pay(s, Pot::Account(who), Pot::Bond(id), bond)?;
-    market::list(s, &id)?;
+    listing::place(s, &id)?;
     s.emit(Event::DeviceRegistered { device: id, operator: who, sector });
     Ok(id)
 }
@@ -294,7 +295,7 @@ pub fn change(
     rest: Option<bool>,
 ) -> Run<()> {
     own_device(s, &who, &id)?;
-    market::unlist(s, &id)?;
+    listing::unlist(s, &id)?;
     let before = own_device(s, &who, &id)?;
     if matches!(before.state, DeviceState::Exiting { .. }) {
         return Err(Refusal::new("device.exiting", "the device is leaving", "register a new device").into());
@@ -324,7 +325,7 @@ pub fn change(
         None => {}
     }
     save_device(s, &id, Some(&before), Some(&row))?;
-    market::list(s, &id)?;
+    listing::place(s, &id)?;
     s.emit(Event::DeviceChanged { device: id });
     Ok(())
 }
@@ -351,7 +352,7 @@ fn swap_uniques(s: &mut State<'_>, id: &DeviceId, sector: SectorId, old: &[Hash]
 pub fn add_bond(s: &mut State<'_>, who: AccountId, id: DeviceId, amount: Amount) -> Run<()> {
     s.need::<Devices>(&id, unknown_device())?;
     pay(s, Pot::Account(who), Pot::Bond(id), amount)?;
-    market::list(s, &id)?;
+    listing::place(s, &id)?;
     s.emit(Event::BondAdded { device: id, amount });
     Ok(())
 }
@@ -359,7 +360,7 @@ pub fn add_bond(s: &mut State<'_>, who: AccountId, id: DeviceId, amount: Amount)
 /// Announces an exit: no new duties; the rules hand the old ones over until the notice ends.
 pub fn exit(s: &mut State<'_>, who: AccountId, id: DeviceId) -> Run<Epoch> {
     own_device(s, &who, &id)?;
-    market::unlist(s, &id)?;
+    listing::unlist(s, &id)?;
     let before = own_device(s, &who, &id)?;
     if let DeviceState::Exiting { until } = before.state {
         return Ok(until);

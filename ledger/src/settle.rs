@@ -8,12 +8,15 @@ use cairn_sector::{
 };
 use cairn_types::{
     AccountId, Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, NetworkId, PPM, Price, Rate, Refusal,
-    SectorId, UNIT_KINDS, decode, encode, mul_div, ppm_of,
+    SectorId, UNIT_KINDS, Units, decode, encode, mul_div, ppm_of,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, Settlement, charge_leaf, claim_leaf, outcome_chunk};
 use crate::tables::Terms;
+use crate::tally::{self, DueTally, charged_before};
+
+pub use crate::tally::{apply, keys};
 
 /// Everything a settlement is made of.
 pub struct Inputs<'a> {
@@ -101,43 +104,6 @@ pub fn outcome_chunks(outcomes: &[Outcome]) -> Vec<(u32, Vec<Outcome>, rows::Row
         .collect()
 }
 
-/// Cumulative work and charge of one holder of one slot, since it got the slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct DueTally {
-    /// Units by kind.
-    pub units: [u128; UNIT_KINDS],
-    /// Credits charged for them so far.
-    pub charged: Credits,
-    /// The slot's generation: a holder that comes back, at other rates, starts from nothing.
-    pub generation: u32,
-}
-
-/// Keys of the tally.
-pub mod keys {
-    use super::{AccountId, DeviceId, Hash, LeaseId};
-
-    /// Work of a holder of a slot.
-    pub fn due(lease: &LeaseId, slot: u16, device: &DeviceId) -> Vec<u8> {
-        [b"d".as_slice(), lease.as_ref(), &slot.to_be_bytes(), device.as_ref()].concat()
-    }
-    /// Cumulative charge of a lease.
-    pub fn charged(lease: &LeaseId) -> Vec<u8> {
-        [b"c".as_slice(), lease.as_ref()].concat()
-    }
-    /// Cumulative earnings of an operator.
-    pub fn earned(operator: &AccountId) -> Vec<u8> {
-        [b"e".as_slice(), operator.as_ref()].concat()
-    }
-    /// First epoch of a row of epochs in which the escrow of a lease did not cover what was due.
-    pub fn unpaid(lease: &LeaseId) -> Vec<u8> {
-        [b"u".as_slice(), lease.as_ref()].concat()
-    }
-    /// A sale that was attributed.
-    pub fn sale(sale: &Hash) -> Vec<u8> {
-        [b"s".as_slice(), sale.as_ref()].concat()
-    }
-}
-
 /// Judges and settles an epoch.
 pub fn settle(rules: &dyn AnyRules, x: &Inputs<'_>) -> Result<Settled, Refusal> {
     let raw = RawContext {
@@ -168,7 +134,10 @@ struct Work<'a> {
     unpaid: BTreeMap<LeaseId, Option<Epoch>>,
     operator_credits: BTreeMap<AccountId, u128>,
     operator_pool: BTreeMap<AccountId, Amount>,
-    sales: BTreeMap<Hash, Credits>,
+    /// Attributed in this epoch.
+    sales: Credits,
+    /// Sales that this settlement attributes or pays back.
+    decided: BTreeSet<Hash>,
     outcomes: Vec<Outcome>,
     /// Work paid from bonds, by whose bond and who worked.
     pays: BTreeMap<(DeviceId, DeviceId), Amount>,
@@ -185,7 +154,8 @@ impl<'a> Work<'a> {
             unpaid: BTreeMap::new(),
             operator_credits: BTreeMap::new(),
             operator_pool: BTreeMap::new(),
-            sales: BTreeMap::new(),
+            sales: Credits::ZERO,
+            decided: BTreeSet::new(),
             outcomes: Vec::new(),
             pays: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -213,11 +183,11 @@ impl<'a> Work<'a> {
                     }
                 }
                 Source::Pool => {
-                    line.granted = self.worth(&self.x.terms.pool_rates, &line.row.units.0);
+                    line.granted = self.worth(&self.x.terms.pool_rates, &line.row.units);
                     pool.push((index, line.granted));
                 }
                 Source::Bond { of } => {
-                    line.granted = self.worth(&self.x.terms.bond_rates, &line.row.units.0);
+                    line.granted = self.worth(&self.x.terms.bond_rates, &line.row.units);
                     let sum = self.pays.entry((of, line.row.payee)).or_default();
                     *sum = sum.saturating_add(line.granted);
                 }
@@ -229,9 +199,8 @@ impl<'a> Work<'a> {
         self.grant(pool);
     }
 
-    fn worth(&self, rates: &[Rate; UNIT_KINDS], units: &[u64; UNIT_KINDS]) -> Amount {
-        let credits = add_up(rates.iter().zip(units).filter_map(|(r, u)| r.charge(u128::from(*u))));
-        self.x.price.pebbles(credits)
+    fn worth(&self, rates: &[Rate; UNIT_KINDS], units: &Units) -> Amount {
+        worth(self.x.price, rates, units)
     }
 
     /// Adds a row's units to the holder's tally; the credits that became due.
@@ -262,7 +231,7 @@ impl<'a> Work<'a> {
     fn charge(&mut self, escrow: BTreeMap<LeaseId, Vec<(usize, Credits)>>) {
         for (id, dues) in escrow {
             let Some(lease) = self.x.registry.lease(&id) else { continue };
-            let before = charged_before(self.x, &id);
+            let before = charged_before(self.x.tally, &id);
             let left = lease.deposited.saturating_sub(before);
             let total: u128 = dues.iter().map(|d| u128::from(d.1.0)).sum();
             let mut taken = Credits::ZERO;
@@ -295,7 +264,7 @@ impl<'a> Work<'a> {
     /// Leases of which no epoch can be charged any more, and that nobody asked to refund.
     fn wind_up(&mut self) {
         for lease in self.x.registry.leases().filter(|l| l.closing.is_some_and(|e| e < self.x.epoch)) {
-            let charged = charged_before(self.x, &lease.id);
+            let charged = charged_before(self.x.tally, &lease.id);
             self.outcomes.push(Outcome::WindUp { lease: lease.id, charged });
         }
     }
@@ -340,17 +309,24 @@ impl<'a> Work<'a> {
                 // The bond rates price reserved capacity (what a loss locks) and rebuilt work (what a repair earns)
                 // in the kinds that the sector uses for each.
                 let reserve = self.x.registry.lease(&lease).map(|l| l.reserve).unwrap_or_default();
-                let whole = self.worth(&self.x.terms.bond_rates, &reserve.0);
+                let whole = self.worth(&self.x.terms.bond_rates, &reserve);
                 let cost = Amount(ppm_of(whole.0, u64::from(ppm)));
                 self.outcomes.push(Outcome::Repair { lease, slot, device: row.payee, cost });
             }
         }
     }
 
-    /// Attributes a pooled sale once. Without a supplier it waits.
+    /// Attributes a pooled sale once. Without a supplier it waits for as long as the window, then the buyer is paid back.
     fn sale(&mut self, sale: &cairn_sector::SaleEntry, shares: &[(DeviceId, u64)]) {
         let total: u128 = shares.iter().map(|s| u128::from(s.1)).sum();
-        if total == 0 || self.x.tally.get(&keys::sale(&sale.id)).is_some() {
+        if self.x.tally.get(&keys::sale(&sale.id)).is_some() {
+            return;
+        }
+        if total == 0 {
+            if self.x.epoch >= sale.epoch.plus(self.x.terms.chain.window_epochs) {
+                self.decided.insert(sale.id);
+                self.outcomes.push(Outcome::SaleRefunded { sale: sale.id });
+            }
             return;
         }
         for (device, weight) in shares {
@@ -359,7 +335,8 @@ impl<'a> Work<'a> {
             let sum = self.operator_credits.entry(entry.operator).or_default();
             *sum = sum.saturating_add(part);
         }
-        self.sales.insert(sale.id, sale.paid);
+        self.sales = self.sales.saturating_add(sale.paid);
+        self.decided.insert(sale.id);
         self.outcomes.push(Outcome::SaleDone { sale: sale.id });
     }
 
@@ -376,7 +353,15 @@ impl<'a> Work<'a> {
         let x = self.x;
         let (earned, pool_paid, claims) = self.earnings();
         let charges = self.charges();
-        let tally = self.tally_changes(&claims, &charges);
+        let tally = tally::Next {
+            due: &self.due,
+            unpaid: &self.unpaid,
+            claims: &claims,
+            charges: &charges,
+            decided: &self.decided,
+            sales: &x.registry.sales().iter().map(|s| s.id).collect(),
+        }
+        .changes(x.tally);
         let digests = (
             apply(&x.memory_digest, "memory", x.memory, &memory),
             apply(&x.tally_digest, "tally", x.tally, &tally),
@@ -398,7 +383,7 @@ impl<'a> Work<'a> {
             tally: (x.tally_digest.digest(), digests.1.digest()),
             rows: root_of(self.lines.iter().map(encode)),
             charged,
-            sales: add_up(self.sales.values().copied()),
+            sales: self.sales,
             earned,
             pool_paid,
             claims: root_of(claims.iter().map(|(o, a)| claim_leaf(o, *a))),
@@ -448,63 +433,20 @@ impl<'a> Work<'a> {
     fn charges(&self) -> Vec<(LeaseId, Credits)> {
         let now = |id: &LeaseId| match self.lease_charges.get(id) {
             Some(c) => *c,
-            None => charged_before(self.x, id),
+            None => charged_before(self.x.tally, id),
         };
         self.x.registry.leases().map(|l| (l.id, now(&l.id))).collect()
     }
+}
 
-    /// New values; leases and sales that left the registry leave the tally.
-    fn tally_changes(
-        &self,
-        claims: &[(AccountId, Amount)],
-        charges: &[(LeaseId, Credits)],
-    ) -> Vec<MemoryChange<Vec<u8>>> {
-        let mut out: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for (lease, charged) in charges {
-            out.insert(keys::charged(lease), Some(encode(charged)));
-        }
-        for (operator, amount) in claims {
-            out.insert(keys::earned(operator), Some(encode(amount)));
-        }
-        for (key, due) in &self.due {
-            out.insert(key.clone(), Some(encode(due)));
-        }
-        for (lease, since) in &self.unpaid {
-            out.insert(keys::unpaid(lease), since.map(|e| encode(&e)));
-        }
-        for id in self.sales.keys() {
-            out.insert(keys::sale(id), Some(vec![1]));
-        }
-        let live: std::collections::BTreeSet<LeaseId> = charges.iter().map(|c| c.0).collect();
-        let gone = |k: &[u8]| {
-            let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(LeaseId);
-            id.is_some_and(|id| !live.contains(&id))
-        };
-        for prefix in [b"c", b"d", b"u"] {
-            for (k, _) in self.x.tally.scan(prefix).filter(|(k, _)| gone(k)) {
-                out.insert(k, None);
-            }
-        }
-        let pending: std::collections::BTreeSet<Hash> =
-            self.x.registry.sales().iter().map(|s| s.id).collect();
-        for (k, _) in self.x.tally.scan(b"s") {
-            let id = k.get(1..33).and_then(|b| b.try_into().ok()).map(Hash);
-            if id.is_some_and(|id| !pending.contains(&id)) {
-                out.insert(k, None);
-            }
-        }
-        // What does not change is not a change.
-        out.into_iter().filter(|(k, v)| self.x.tally.get(k) != *v).collect()
-    }
+/// Pebbles that units are worth at a price and rates by kind.
+pub(crate) fn worth(price: Price, rates: &[Rate; UNIT_KINDS], units: &Units) -> Amount {
+    price.pebbles(add_up(rates.iter().zip(&units.0).filter_map(|(r, u)| r.charge(u128::from(*u)))))
 }
 
 /// Sum, at most the largest number: what evidence says must not stop a judge.
 fn add_up(parts: impl Iterator<Item = Credits>) -> Credits {
     parts.fold(Credits::ZERO, Credits::saturating_add)
-}
-
-fn charged_before(x: &Inputs<'_>, lease: &LeaseId) -> Credits {
-    x.tally.get(&keys::charged(lease)).and_then(|v| decode(&v).ok()).unwrap_or_default()
 }
 
 fn root_of(leaves: impl Iterator<Item = Vec<u8>>) -> (Hash, u64) {
@@ -519,23 +461,4 @@ fn outcomes_root(outcomes: &[Outcome]) -> Result<(Hash, u32), Refusal> {
         Refusal::new("settle.outcomes", "too many outcomes in one epoch", "lower the sector's limits")
     })?;
     Ok((root, n))
-}
-
-/// The content digest after changes.
-pub fn apply(
-    digest: &LtHash,
-    domain: &str,
-    old: &dyn RawMemory,
-    changes: &[MemoryChange<Vec<u8>>],
-) -> LtHash {
-    let mut d = digest.clone();
-    for (key, value) in changes {
-        if let Some(before) = old.get(key) {
-            d.remove(domain, key, &before);
-        }
-        if let Some(after) = value {
-            d.add(domain, key, after);
-        }
-    }
-    d
 }

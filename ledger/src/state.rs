@@ -20,8 +20,8 @@ pub const MAX_ROW: usize = 64 * 1024;
 /// Why execution stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// A row must be fetched first.
-    Missing(Key),
+    /// These rows must be fetched first.
+    Missing(Vec<Key>),
     /// The request is refused; nothing changed.
     Refused(Refusal),
 }
@@ -72,6 +72,17 @@ pub fn open_entry<T: Table>(bytes: &[u8]) -> Option<(T::Key, T::Row)> {
     decode(bytes).ok()
 }
 
+fn open_row<T: Table>(bytes: &[u8]) -> Run<T::Row> {
+    let opened = open_entry::<T>(bytes).ok_or_else(|| {
+        Refusal::new(
+            "state.corrupt",
+            "a stored row does not decode",
+            "restore the node from a verified export",
+        )
+    })?;
+    Ok(opened.1)
+}
+
 /// Changes by key; `None` deletes.
 pub type Writes = BTreeMap<Key, Option<Vec<u8>>>;
 
@@ -100,20 +111,29 @@ impl<'a> State<'a> {
         if let Some(v) = self.tx.get(key).or_else(|| self.block.get(key)) {
             return Ok(v.clone());
         }
-        self.base.read(key).map_err(Stop::Missing)
+        self.base.read(key).map_err(|missing| Stop::Missing(vec![missing]))
     }
 
     /// A row, if there is one.
     pub fn get<T: Table>(&self, key: &T::Key) -> Run<Option<T::Row>> {
-        let Some(bytes) = self.raw(&key_of::<T>(key))? else { return Ok(None) };
-        let (_, row) = open_entry::<T>(&bytes).ok_or_else(|| {
-            Refusal::new(
-                "state.corrupt",
-                "a stored row does not decode",
-                "restore the node from a verified export",
-            )
-        })?;
-        Ok(Some(row))
+        self.raw(&key_of::<T>(key))?.map(|bytes| open_row::<T>(&bytes)).transpose()
+    }
+
+    /// Rows in the order of their keys. Where some are not at hand it names all of them, so that a walk over many rows
+    /// costs the caller one round and not one for each.
+    pub fn get_many<T: Table>(&self, keys: &[T::Key]) -> Run<Vec<Option<T::Row>>> {
+        let (mut found, mut missing) = (Vec::with_capacity(keys.len()), Vec::new());
+        for key in keys {
+            match self.raw(&key_of::<T>(key)) {
+                Ok(bytes) if missing.is_empty() => {
+                    found.push(bytes.map(|b| open_row::<T>(&b)).transpose()?);
+                }
+                Ok(_) => {}
+                Err(Stop::Missing(keys)) => missing.extend(keys),
+                Err(stop) => return Err(stop),
+            }
+        }
+        if missing.is_empty() { Ok(found) } else { Err(Stop::Missing(missing)) }
     }
 
     /// A row that must exist.

@@ -2,12 +2,13 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::{bls::BlsPublic, keys::PublicKey, lthash::LtHash};
-use cairn_sector::{Admission, DeviceState, LeaseEntry, Seed, Slot};
+use cairn_sector::{Admission, DeviceState, LeaseEntry, SaleEntry, Seed, Slot};
 use cairn_types::{
-    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, PPM, Price, Rate,
-    SectorId, UNIT_KINDS,
+    AccountId, Amount, Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, Price, Rate, SectorId,
+    UNIT_KINDS,
 };
 
+pub use crate::params::ChainParams;
 use crate::settlement::Settlement;
 use crate::state::tables;
 
@@ -30,10 +31,10 @@ tables! {
     Uniques = 8, (SectorId, Hash) => DeviceId;
     /// Which price buckets of a (sector, class, region) hold offers.
     BucketMap = 9, (SectorId, u16, u16) => u128;
-    /// Length of a price bucket.
-    Buckets = 10, (SectorId, u16, u16, u8) => u32;
-    /// Members of a price bucket, densely numbered.
-    BucketSlots = 11, (SectorId, u16, u16, u8, u32) => DeviceId;
+    /// Which rooms of a price bucket hold offers.
+    Buckets = 10, (SectorId, u16, u16, u8) => u64;
+    /// Members of a list, [`LIST_PAGE`] to a page, without gaps.
+    ListPages = 11, (List, u32) => Vec<DeviceId>;
     /// Leases.
     Leases = 12, LeaseId => LeaseRow;
     /// Epochs.
@@ -46,8 +47,8 @@ tables! {
     Claims = 16, (SectorId, AccountId) => ClaimRow;
     /// Locked bonds.
     Locks = 17, Hash => LockRow;
-    /// Latest repair lock of a device; repair is paid from it.
-    RepairLocks = 18, DeviceId => Hash;
+    /// Locks of a device from which repair is paid.
+    RepairLocks = 18, DeviceId => RepairLocksRow;
     /// Work due at a height: number of entries.
     Due = 19, Height => u32;
     /// Work due at a height, densely numbered.
@@ -55,73 +56,44 @@ tables! {
     /// Open disputes.
     Disputes = 21, Hash => DisputeRow;
     /// Pooled sales that wait for attribution.
-    Sales = 22, (SectorId, Hash) => SaleRow;
+    Sales = 22, (SectorId, Hash) => SaleEntry;
+    /// Length of a list.
+    Lists = 23, List => u32;
+    /// What disputes over one duty locked within the present window.
+    Accused = 24, (DeviceId, Option<LeaseId>) => Amount;
+    /// Sums over what was posted for epochs that are neither final nor void.
+    EpochDigests = 25, (Epoch, SectorId) => DigestsRow;
 }
 
-/// Governed numbers of the chain; bounds in [`ChainParams::check`].
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct ChainParams {
-    /// Blocks of an epoch.
-    pub epoch_blocks: u64,
-    /// Nominal seconds of an epoch.
-    pub epoch_seconds: u64,
-    /// Blocks after the lock within which answers count.
-    pub answer_blocks: u64,
-    /// Blocks after the end of an epoch within which bundle hashes count.
-    pub cut_blocks: u64,
-    /// Blocks after the end of an epoch within which certificates count.
-    pub certify_blocks: u64,
-    /// Blocks after the end of an epoch after which a sector's epoch is void.
-    pub vote_blocks: u64,
-    /// Epochs that earnings stay held and bonds locked.
-    pub window_epochs: u64,
-    /// Epochs of notice before a device leaves.
-    pub exit_epochs: u64,
-    /// Epochs that a lease may stay unpaid before it ends.
-    pub unpaid_epochs: u64,
-    /// Blocks to answer a dispute.
-    pub dispute_blocks: u64,
-    /// Pebbles burned for each account transaction.
-    pub base_fee: Amount,
-    /// Pebbles burned for each byte of an account transaction.
-    pub byte_fee: Amount,
-    /// Share of a fee that is burned (ppm, at least 20,000).
-    pub burn_ppm: u64,
-    /// Share of a fee for stakers (ppm).
-    pub stakers_ppm: u64,
-    /// Share of a fee for the treasury (ppm).
-    pub treasury_ppm: u64,
-    /// Offers examined for one order at most.
-    pub scan_limit: u32,
-    /// Bond of a dispute's accuser, in credits.
-    pub dispute_bond: Credits,
-    /// Epochs in which half of a lost reputation comes back.
-    pub reputation_half_life: u64,
+/// Members in one page of a list.
+pub const LIST_PAGE: u32 = 32;
+
+/// A list of offers: devices of about one price and about one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct List {
+    /// Sector.
+    pub sector: SectorId,
+    /// Class of hardware.
+    pub class: u16,
+    /// Region; 0 holds devices of all regions.
+    pub region: u16,
+    /// Price bucket; see [`crate::listing::bucket`].
+    pub bucket: u8,
+    /// Logarithm of the room left; see [`crate::listing::room`].
+    pub room: u8,
 }
 
-impl Default for ChainParams {
-    fn default() -> Self {
-        Self {
-            epoch_blocks: 3600,
-            epoch_seconds: 3600,
-            answer_blocks: 60,
-            cut_blocks: 120,
-            certify_blocks: 240,
-            vote_blocks: 1800,
-            window_epochs: 24,
-            exit_epochs: 24,
-            unpaid_epochs: 72,
-            dispute_blocks: 1200,
-            base_fee: Amount(10_000),
-            byte_fee: Amount(100),
-            burn_ppm: 40_000,
-            stakers_ppm: 40_000,
-            treasury_ppm: 20_000,
-            scan_limit: 512,
-            dispute_bond: Credits(1_000_000),
-            reputation_half_life: 168,
-        }
-    }
+/// Where a listed device lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Listing {
+    /// Price bucket.
+    pub bucket: u8,
+    /// Room.
+    pub room: u8,
+    /// Number in the list of its own region.
+    pub own: u32,
+    /// Number in the list of all regions.
+    pub any: u32,
 }
 
 /// One row of general state.
@@ -245,6 +217,8 @@ pub struct OperatorRow {
     pub devices: u64,
     /// Free bonds of all devices together.
     pub free_bond: Amount,
+    /// Drawn before it matured, over all sectors; the free bonds answer for it once.
+    pub held: Amount,
     /// What the operator tells the world (name, contact), at most 256 bytes.
     pub info: String,
 }
@@ -272,12 +246,14 @@ pub struct DeviceRow {
     pub bond: Amount,
     /// Locked bond.
     pub locked: Amount,
-    /// Positions in the price buckets: under the own region and under region 0. `None` while not listed.
-    pub listed: Option<(u8, u32, u32)>,
+    /// Where it lies on the market; `None` while it may take no duty.
+    pub listed: Option<Listing>,
     /// Missing reputation (ppm) at the epoch given; see [`crate::market::reputation`].
     pub deficit: (u64, Epoch),
     /// Duties held.
     pub duties: u32,
+    /// It lost a duty and has not been heard of since: nothing new for it until it commits again.
+    pub absent: bool,
 }
 
 /// A lease: what the lock shows of it, and the escrow.
@@ -352,12 +328,9 @@ pub struct SectorEpochRow {
     pub registry_root: Hash,
     /// Governed numbers at the lock.
     pub terms: Terms,
-    /// Content digest of commitments, frozen at the lock.
-    pub commitments: LtHash,
-    /// Content digest of answer digests.
-    pub answers: LtHash,
-    /// Content digest of certified bundles.
-    pub evidence: LtHash,
+    /// Content digests of commitments, answers and certified bundles, once the epoch is final or void. Until then they
+    /// are those of [`DigestsRow`].
+    pub roots: Option<[Hash; 3]>,
     /// Certified bundles.
     pub bundles: u32,
     /// Commitments of seats to their votes.
@@ -366,6 +339,31 @@ pub struct SectorEpochRow {
     pub settlement: Option<Settlement>,
     /// Outcomes applied so far.
     pub applied: u32,
+}
+
+impl SectorEpochRow {
+    /// Content digests of commitments, answers and certified bundles. `open`: the row of digests, if there is one.
+    pub fn contents(&self, open: Option<&DigestsRow>) -> [Hash; 3] {
+        self.roots.or(open.map(DigestsRow::roots)).unwrap_or_default()
+    }
+}
+
+/// Sums over what was posted for a sector's epoch, 6 KiB; gone when the epoch is final or void.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DigestsRow {
+    /// Commitments; frozen at the lock.
+    pub commitments: LtHash,
+    /// Digests of answers.
+    pub answers: LtHash,
+    /// Certified bundles.
+    pub evidence: LtHash,
+}
+
+impl DigestsRow {
+    /// The three digests.
+    pub fn roots(&self) -> [Hash; 3] {
+        [self.commitments.digest(), self.answers.digest(), self.evidence.digest()]
+    }
 }
 
 /// What a device posted.
@@ -388,6 +386,13 @@ pub struct ClaimRow {
     pub drawn: Amount,
     /// Largest cumulative earnings proven from a settlement whose window has passed.
     pub matured: Amount,
+}
+
+impl ClaimRow {
+    /// Drawn from this sector before it matured.
+    pub fn held(&self) -> Amount {
+        self.drawn.saturating_sub(self.matured)
+    }
 }
 
 /// Why a bond is locked.
@@ -421,6 +426,16 @@ pub struct LockRow {
     pub finder: Option<AccountId>,
 }
 
+/// Locks of a device that have something left, oldest first; repair is paid from losses first, then from faults. At most
+/// [`crate::locks::PAYING`] of each: further ones are locked and released as well, but pay nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RepairLocksRow {
+    /// Of losses: meant for repair, the rest goes back.
+    pub losses: Vec<Hash>,
+    /// Of faults: the rest is slashed.
+    pub faults: Vec<Hash>,
+}
+
 /// Work for a later height.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum DueEntry {
@@ -434,6 +449,10 @@ pub enum DueEntry {
     VoteDeadline(Epoch, SectorId),
     /// No work: the height and number of the first entry not worked off, while work lags behind.
     Backlog(Height, u32),
+    /// What disputes over a duty locked no longer counts.
+    Forget(DeviceId, Option<LeaseId>),
+    /// An epoch's rows go, unless somebody needs them still.
+    Prune(Epoch),
 }
 
 /// An open dispute.
@@ -451,44 +470,6 @@ pub struct DisputeRow {
     pub bond: Amount,
     /// Last height for an answer.
     pub until: Height,
-}
-
-/// A pooled sale.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SaleRow {
-    /// The registry's view.
-    pub entry: cairn_sector::SaleEntry,
-    /// Epoch in which it is attributed.
-    pub epoch: Epoch,
-}
-
-impl ChainParams {
-    /// Bounds that no vote may leave.
-    pub fn check(&self) -> Result<(), cairn_types::Refusal> {
-        let shares = self.burn_ppm.saturating_add(self.stakers_ppm).saturating_add(self.treasury_ppm);
-        let ok = self.epoch_blocks >= 8
-            && self.epoch_seconds >= 1
-            && (1..self.epoch_blocks).contains(&self.answer_blocks)
-            && self.cut_blocks >= 1
-            && self.cut_blocks < self.certify_blocks
-            && self.certify_blocks < self.vote_blocks
-            && self.vote_blocks < self.epoch_blocks
-            && self.window_epochs >= 1
-            && self.exit_epochs >= 1
-            && self.unpaid_epochs >= 1
-            && (20_000..=500_000).contains(&self.burn_ppm)
-            && shares <= PPM / 2
-            && (1..=4096).contains(&self.scan_limit)
-            && self.reputation_half_life >= 1;
-        if ok {
-            return Ok(());
-        }
-        Err(cairn_types::Refusal::new(
-            "params.bounds",
-            "a governed number is outside its bounds",
-            "epoch >= 8 blocks; 1 <= answer < epoch; cut < certify < vote < epoch; burn 2..50 %; fee shares <= 50 %",
-        ))
-    }
 }
 
 /// A slot with nobody in it yet.

@@ -89,7 +89,7 @@ pub enum Action {
         /// Device.
         device: DeviceId,
     },
-    /// Drops one slot for a legal reason, without slash.
+    /// Drops one slot for a legal reason: no slash, but the capped cost of the rebuild is locked as with any loss.
     LegalNotice {
         /// Lease.
         lease: LeaseId,

@@ -33,6 +33,15 @@ def charge(rate, units):
     return 0 if x >= 2**128 or x // 10**12 >= 2**64 else x // 10**12
 
 
+def floor_log2(x):
+    return max(x, 1).bit_length() - 1
+
+
+def bucket(rate):
+    r, k = max(rate, 1), floor_log2(rate)
+    return 2 * k + ((r >> (k - 1)) & 1 if k else 0)
+
+
 class Ledger:
     def __init__(self, g):
         self.p, self.price, self.origin = g["params"], g["price"], 0
@@ -45,10 +54,11 @@ class Ledger:
         self.m = dict.fromkeys(names.split(), 0)
         self.m["balances"] = total
         self.supply = total
-        self.operators, self.devices, self.uniques, self.buckets = {}, {}, {}, {}
-        self.leases, self.locks, self.repair_lock, self.disputes, self.sales = {}, {}, {}, {}, {}
+        self.operators, self.devices, self.uniques, self.lists = {}, {}, {}, {}
+        self.leases, self.locks, self.paying, self.disputes, self.sales = {}, {}, {}, {}, {}
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
-        self.due, self.backlog = {}, None
+        self.commitments, self.latest = {}, None
+        self.accused, self.due, self.backlog = {}, {}, None
         self.memory, self.tally = {}, {"due": {}, "charged": {}, "earned": {}, "unpaid": {}, "sales": set()}
 
     # ---- 2. pots
@@ -126,22 +136,19 @@ class Ledger:
     def schedule(self, at, *entry):
         self.due.setdefault(at, []).append(entry)
 
-    def sector_epoch(self, e):
-        fresh = {"phase": "open", "budget": 0, "commitments": set(), "votes": set(), "settled": None, "applied": 0}
-        return self.sector_epochs.setdefault(e, fresh)
-
     def lock_epoch(self):
         e = self.epoch
         self.epochs[e] = {"start": self.height, "seed": None}
         before = self.sector_epochs.get(e - 1)
         pledged = before["budget"] if before and before["phase"] in ("open", "committed") else 0
-        row = self.sector_epoch(e)
+        row = self.sector_epochs[e] = {"phase": "open", "votes": set(), "settled": None, "applied": 0}
         row["budget"] = min(self.pool_limit, sub(self.m["pools"], pledged))
         row["snap"] = copy.deepcopy({
-            "devices": self.devices, "sales": self.sales, "commitments": row["commitments"],
+            "devices": self.devices, "sales": self.sales, "commitments": self.commitments.pop(e, set()),
             "leases": {k: v for k, v in sorted(self.leases.items()) if v["refunded"] is None},
         })
         self.schedule(self.height + self.p["epoch_blocks"] + self.p["vote_blocks"], "void", e)
+        self.schedule(self.height + (self.p["window_epochs"] + 64) * self.p["epoch_blocks"], "prune", e)
 
     def work(self, kind, *x):
         getattr(self, "due_" + kind)(*x)
@@ -150,6 +157,15 @@ class Ledger:
         if self.sector_epochs[e]["phase"] in ("open", "committed"):
             self.sector_epochs[e]["phase"] = "void"
         del self.sector_epochs[e]["snap"]
+
+    def due_prune(self, e):
+        row = self.sector_epochs.get(e)
+        unapplied = row and row["settled"] and row["applied"] < len(row["settled"]["outcomes"])
+        if row and (row["phase"] in ("open", "committed") or unapplied or e == self.latest):
+            self.schedule(self.height + self.p["epoch_blocks"], "prune", e)
+        else:
+            self.sector_epochs.pop(e, None)
+            del self.epochs[e]
 
     def due_refill(self, lease, i):
         row = self.leases[lease]
@@ -212,7 +228,7 @@ class Ledger:
     def act_operator(self, who, length):
         if length > 256:
             refuse("operator.info")
-        self.operators.setdefault(who, {"devices": 0, "free_bond": 0})
+        self.operators.setdefault(who, {"devices": 0, "free_bond": 0, "held": 0})
 
     def act_register(self, who, offer, bond, agreed):
         op = self.operators.get(who) or refuse("operator.unknown")
@@ -228,10 +244,10 @@ class Ledger:
         op["devices"] += 1
         self.devices[device] = {
             "operator": who, "offer": offer, "admission": a, "reserved": 0, "duties": 0, "state": "active", "until": 0,
-            "bond": 0, "locked": 0, "listed": None, "deficit": 200_000, "since": self.epoch,
+            "bond": 0, "locked": 0, "listed": None, "absent": False, "deficit": 200_000, "since": self.epoch,
         }
         self.pay(("account", who), ("bond", device), bond)
-        self.list(device)
+        self.place(device)
 
     def device(self, d):
         return self.devices.get(d) or refuse("device.unknown")
@@ -257,12 +273,12 @@ class Ledger:
             row["admission"], row["offer"] = a, offer
         if rest is not None:
             row["state"] = "resting" if rest else "active"
-        self.list(device)
+        self.place(device)
 
     def act_add_bond(self, who, device, amount):
         self.device(device)
         self.pay(("account", who), ("bond", device), amount)
-        self.list(device)
+        self.place(device)
 
     def act_exit(self, who, device):
         row = self.own(who, device)
@@ -285,30 +301,38 @@ class Ledger:
         if price > max_credits:
             refuse("sale.price")
         self.pay_credits(("account", who), "unsettled", price)
-        self.sales[D("cairn/sale", bytes.fromhex(who), u(self.nonce, 8)).hex()] = price
+        key = D("cairn/sale", bytes.fromhex(who), u(self.nonce, 8)).hex()
+        self.sales[key] = {"price": price, "buyer": who, "epoch": self.epoch + 1}
 
     def act_fund_pool(self, who, amount):
         self.pay(("account", who), "pool", amount)
 
     # ---- 5. market
-    def list(self, d):
+    def place(self, d):
+        """Lists a device where it belongs, or takes it off."""
         row = self.device(d)
         a = row["admission"]
-        if row["listed"] is not None or row["state"] != "active" or row["bond"] < self.pebbles_ceil(a["bond"]):
+        free, want = a["capacity"] - row["reserved"], None
+        if row["state"] == "active" and not row["absent"] and row["bond"] >= self.pebbles_ceil(a["bond"]) and free > 0:
+            want = (bucket(a["list_rate"]), floor_log2(free))
+        if row["listed"] == want:
             return
-        r = max(a["list_rate"], 1)
-        k = r.bit_length() - 1
-        b = 2 * k + ((r >> (k - 1)) & 1 if k else 0)
-        row["listed"] = b
-        for region in {a["region"], 0}:
-            self.buckets.setdefault((region, b), []).append(d)
+        self.unlist(d)
+        row["listed"] = want
+        if want:
+            for region in {a["region"], 0}:
+                self.lists.setdefault((region, *want), []).append(d)
+
+    def set_absent(self, d, absent):
+        self.device(d)["absent"] = absent
+        self.place(d)
 
     def unlist(self, d):
         row = self.device(d)
         if row["listed"] is None:
             return
         for region in {row["admission"]["region"], 0}:
-            members = self.buckets[(region, row["listed"])]
+            members = self.lists[(region, *row["listed"])]
             i, last = members.index(d), members.pop()
             if last != d:
                 members[i] = last
@@ -326,30 +350,43 @@ class Ledger:
         return D("cairn/draw/v1", self.seed, label.encode(), *parts)
 
     def candidates(self, dem, label, exclude, taken, enough):
-        limit, used, useful, looked, found = 4 * dem["max_per_domain"], {}, 0, 0, []
+        limit, used, useful, looked, misfits, found = 4 * dem["max_per_domain"], {}, 0, 0, 0, []
         for d in taken:
             used[d] = used.get(d, 0) + 4
-        for b in sorted(b for (region, b), members in self.buckets.items() if region == dem["region"] and members):
-            if useful >= enough:
+        edge = floor_log2(dem["reserve"])
+        for b in sorted({b for (region, b, _), members in self.lists.items() if region == dem["region"] and members}):
+            if useful >= enough or b > bucket(dem["max_rate"]):
                 break
-            members = self.buckets[(dem["region"], b)]
-            n = len(members)
-            start = int.from_bytes(self.draw("market/start", label, bytes([b]))[:16], "little") % n
-            for i in range(n):
-                if looked >= self.p["scan_limit"]:
-                    return found
-                looked += 1
-                d = members[(start + i) % n]
-                row = self.devices[d]
-                a = row["admission"]
-                if d in exclude or row["reserved"] + dem["reserve"] > a["capacity"] or a["list_rate"] > dem["max_rate"]:
-                    continue
-                if limit == 0 or all(used.get(x, 0) < limit for x in a["domains"]):
-                    useful += 1
-                    for x in a["domains"]:
-                        used[x] = used.get(x, 0) + 1
-                cost = a["list_rate"] * (2 * M - self.reputation(row))
-                found.append((cost, self.draw("market/tie", label, bytes.fromhex(d)), d))
+            # Who has room for certain, then those of whom only some have.
+            rooms = sorted(r for (g, c, r), m in self.lists.items() if (g, c) == (dem["region"], b) and m and r >= edge)
+            if 2**edge < dem["reserve"] and rooms[:1] == [edge]:
+                rooms = rooms[1:] + rooms[:1]
+            for room in rooms:
+                members = self.lists[(dem["region"], b, room)]
+                n = len(members)
+                start = int.from_bytes(self.draw("market/start", label, bytes([b, room]))[:16], "little") % n
+                for i in range(n):
+                    if looked >= self.p["scan_limit"]:
+                        return found
+                    if 2**room < dem["reserve"] and misfits >= self.p["scan_limit"] // 4:
+                        break
+                    looked += 1
+                    d = members[(start + i) % n]
+                    row = self.devices[d]
+                    a = row["admission"]
+                    if d in exclude:
+                        continue
+                    if row["reserved"] + dem["reserve"] > a["capacity"]:
+                        misfits += 1
+                        continue
+                    if a["list_rate"] > dem["max_rate"]:
+                        continue
+                    if limit == 0 or all(used.get(x, 0) < limit for x in a["domains"]):
+                        useful += 1
+                        for x in a["domains"]:
+                            used[x] = used.get(x, 0) + 1
+                    cost = a["list_rate"] * (2 * M - self.reputation(row))
+                    found.append((cost, self.draw("market/tie", label, bytes.fromhex(d)), d))
         return found
 
     def choose(self, found, n, most, taken):
@@ -395,6 +432,7 @@ class Ledger:
     def take(self, d, reserve):
         self.devices[d]["reserved"] += reserve
         self.devices[d]["duties"] += 1
+        self.place(d)
 
     def give_up(self, d, reserve):
         row = self.devices[d]
@@ -402,6 +440,7 @@ class Ledger:
         row["duties"] -= 1
         if row["state"] == "exiting":
             row["until"] = max(row["until"], self.epoch)
+        self.place(d)
 
     def own_lease(self, who, lease):
         row = self.leases.get(lease) or refuse("lease.unknown")
@@ -428,7 +467,11 @@ class Ledger:
 
     def act_legal(self, who, lease, slot):
         row = self.leases.get(lease) or refuse("lease.unknown")
-        self.own(who, row["slots"][slot]["device"] if slot < len(row["slots"]) else None)
+        device = row["slots"][slot]["device"] if slot < len(row["slots"]) else None
+        self.own(who, device)
+        if row["refunded"] is not None:
+            refuse("lease.ended")
+        self.lose_slot(device, self.epoch, self.pebbles(charge(self.bond_rate, row["reserve"])))
         self.reassign(lease, slot)
 
     def reassign(self, lease, i):
@@ -476,7 +519,8 @@ class Ledger:
         if epoch != self.epoch + 1:
             refuse("commit.phase")
         self.posted(device, epoch, "commit")
-        self.sector_epoch(epoch)["commitments"].add(device)
+        self.commitments.setdefault(epoch, set()).add(device)
+        self.set_absent(device, False)
 
     def post_answers(self, device, epoch):
         self.within(epoch, 0, self.p["answer_blocks"])
@@ -497,6 +541,8 @@ class Ledger:
         self.within(epoch + 1, 0, self.p["certify_blocks"])
         if len(devices) > 256 or devices != sorted(set(devices)):
             refuse("certificate.shape")
+        if self.sector_epochs.get(epoch, {"phase": None})["phase"] not in ("open", "committed"):
+            refuse("certificate.nothing")
         rows = [self.postings.get((epoch, d), {}) for d in devices if d in self.devices]
         new = [r for r in rows if "bundle" in r and "certified" not in r]
         for r in new:
@@ -534,7 +580,7 @@ class Ledger:
         self.pay("vault", "payable", x["earned"])
         self.pay("vault", "dust", rest - x["earned"])
         self.pay("pool", "payable", x["pool_paid"])
-        row["phase"], row["settled"] = "final", x
+        row["phase"], row["settled"], self.latest = "final", x, epoch
         self.memory.update(x.pop("memory"))
         self.tally = x.pop("tally")
 
@@ -554,7 +600,7 @@ class Ledger:
         snap, tally = row["snap"], copy.deepcopy(self.tally)
         rows, memory = toy.judge(snap, self.memory, epoch, self.p["epoch_seconds"], evidence)
         operator_credits, operator_pool, faults, outcomes = {}, {}, {}, set()
-        dues, pool = {}, []
+        dues, pool, pays = {}, [], {}
         for payee, duty, units, source, fault, nxt in rows:
             if payee not in snap["devices"]:
                 continue
@@ -570,18 +616,22 @@ class Ledger:
                     t["units"] += units
                     tally["due"][key] = t
                     dues.setdefault(duty[0], []).append((op, t, sub(charge(slot["rate"], t["units"]), t["charged"])))
+            elif source[0] == "bond":
+                pays[source[1], payee] = pays.get((source[1], payee), 0) + self.pebbles(charge(self.bond_rate, units))
             else:
                 pool.append((op, self.pebbles(charge(self.pool_rate, units))))
             if fault and fault[0] > faults.get(payee, (0, 0))[0]:
                 faults[payee] = fault
             if nxt == "done":
                 outcomes.add((3, duty[0]))
+            elif nxt == "move":
+                outcomes.add((2, duty[0], duty[1], payee))
             elif nxt:
                 cost = ppm(self.pebbles(charge(self.bond_rate, snap["leases"][duty[0]]["reserve"])), nxt[1])
                 outcomes.add((1, duty[0], duty[1], payee, cost))
         for lease, snapped in snap["leases"].items():
             if snapped["closing"] is not None and snapped["closing"] < epoch:
-                outcomes.add((7, lease, tally["charged"].get(lease, 0)))
+                outcomes.add((8, lease, tally["charged"].get(lease, 0)))
         charged = 0
         for lease, parts in dues.items():
             before = tally["charged"].get(lease, 0)
@@ -589,7 +639,7 @@ class Ledger:
             if total <= left:
                 tally["unpaid"].pop(lease, None)
             elif epoch >= tally["unpaid"].setdefault(lease, epoch) + self.p["unpaid_epochs"]:
-                outcomes.add((6, lease, snap["leases"][lease]["deposited"]))
+                outcomes.add((7, lease, snap["leases"][lease]["deposited"]))
             for op, t, d in parts:
                 paid = d if total <= left else d * left // total
                 t["charged"] += paid
@@ -603,14 +653,19 @@ class Ledger:
         sales = 0
         shares = toy.attribute(snap, self.memory)
         weights = sum(w for _, w in shares)
-        for sale, price in snap["sales"].items():
-            if weights and sale not in tally["sales"]:
+        for sale, x in snap["sales"].items():
+            price = x["price"]
+            if not weights and sale not in tally["sales"] and epoch >= x["epoch"] + self.p["window_epochs"]:
+                tally["sales"].add(sale)
+                outcomes.add((6, sale))
+            elif weights and sale not in tally["sales"]:
                 for d, w in shares:
                     op = snap["devices"][d]["operator"]
                     operator_credits[op] = operator_credits.get(op, 0) + price * w // weights
                 tally["sales"].add(sale)
                 sales += price
                 outcomes.add((5, sale))
+        outcomes |= {(4, of, to, amount) for (of, to), amount in pays.items()}
         outcomes |= {(0, d, code, severity) for d, (severity, code) in faults.items()}
         share = M - self.p["burn_ppm"] - self.p["stakers_ppm"] - self.p["treasury_ppm"]
         gains = {op: ppm(c * self.price // M, share) for op, c in operator_credits.items()}
@@ -643,21 +698,34 @@ class Ledger:
         elif kind == 1:
             lease, slot, device, cost = x
             if self.holds(lease, slot, device):
-                self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
-                self.punish(device, 100_000)
+                self.lose_slot(device, epoch, cost)
+                self.set_absent(device, True)
                 self.reassign(lease, slot)
+        elif kind == 2:
+            if self.holds(*x):
+                self.set_absent(x[2], True)
+                self.reassign(x[0], x[1])
         elif kind == 3:
             self.finish(self.leases[x[0]])
+        elif kind == 4:
+            self.repair(*x)
+        elif kind == 5:
+            self.sales.pop(x[0], None)
         elif kind == 6:
+            sale = self.sales.pop(x[0])
+            self.pay_credits("unsettled", ("account", sale["buyer"]), sale["price"])
+        elif kind == 7:
             row = self.leases[x[0]]
             if row["deposited"] == x[1]:
                 self.finish(row)
-        elif kind == 7:
+        elif kind == 8:
             row = self.leases[x[0]]
             if row["refunded"] is None and row["closing"] is not None and row["closing"] < epoch:
                 self.give_back(row, x[1])
-        elif kind == 5:
-            self.sales.pop(x[0], None)
+
+    def lose_slot(self, device, epoch, cost):
+        self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
+        self.punish(device, 100_000)
 
     def finish(self, row):
         if row["refunded"] is None:
@@ -678,17 +746,16 @@ class Ledger:
                 self.give_up(s["device"], row["reserve"])
 
     def punish(self, device, p):
-        row = self.devices[device]
-        self.lose(row, p)
-        if row["bond"] < self.pebbles_ceil(row["admission"]["bond"]):
-            self.unlist(device)
+        self.lose(self.devices[device], p)
 
     def final(self, epoch):
         return self.known(epoch)["settled"] or refuse("settlement.open")
 
     def post_claim(self, device, operator, epoch, earned, index):
         self.final(epoch)
-        if earned <= self.claims.get(operator, (0, 0))[0]:
+        drawn, matured = self.claims.get(operator, (0, 0))
+        matures = epoch + self.p["window_epochs"] < self.epoch and earned > matured
+        if earned <= drawn and not matures:
             refuse("claim.nothing")
         if self.devices[device]["operator"] != operator:
             refuse("claim.foreign")
@@ -698,14 +765,16 @@ class Ledger:
         leaves = self.final(epoch)["claims"]
         if index >= len(leaves) or leaves[index] != [operator, earned]:
             refuse("claim.proof")
-        drawn, matured = self.claims.get(operator, (0, 0))
+        before = drawn, matured = self.claims.get(operator, (0, 0))
         if epoch + self.p["window_epochs"] < self.epoch:
             matured = max(matured, earned)
-        bond = self.operators.get(operator, {"free_bond": 0})["free_bond"]
-        amount = sub(min(matured + bond, earned), drawn)
-        if amount == 0:
+        op = self.operators[operator]
+        elsewhere = op["held"] - sub(*before)
+        amount = sub(min(matured + sub(op["free_bond"], elsewhere), earned), drawn)
+        if before == (drawn + amount, matured):
             refuse("claim.nothing")
         self.claims[operator] = (drawn + amount, matured)
+        op["held"] = elsewhere + sub(drawn + amount, matured)
         self.pay("payable", ("account", operator), amount)
 
     def act_refund(self, who, lease, epoch, charged, index):
@@ -728,7 +797,10 @@ class Ledger:
             self.schedule(self.height + self.p["window_epochs"] * self.p["epoch_blocks"], "release", key)
         self.locks[key]["amount"] += amount
         self.locks[key]["left"] += amount
-        self.repair_lock[device] = key
+        line = self.paying.setdefault(device, ([], []))[0 if code is None else 1]
+        if key not in line and len(line) < 64:
+            line.append(key)
+        self.place(device)
 
     def due_release(self, key):
         left, (device, _, code, finder) = self.locks.pop(key)["left"], key
@@ -736,7 +808,7 @@ class Ledger:
         if code is None:
             if device in self.devices:
                 self.pay(src, ("bond", device), left)
-                self.list(device)
+                self.place(device)
         else:
             found = ppm(left, 100_000) if finder else 0
             treasury = ppm(left, 400_000)
@@ -744,19 +816,36 @@ class Ledger:
                 self.pay(src, ("account", finder), found)
             self.pay(src, "treasury", treasury)
             self.pay(src, "burned", left - treasury - found)
-        if self.repair_lock.get(device) == key:
-            del self.repair_lock[device]
+        for line in self.paying.get(device, ()):
+            if key in line:
+                line.remove(key)
+
+    def repair(self, of, to, amount):
+        due = amount if to in self.devices else 0
+        for line in self.paying.get(of, ()):
+            while line and due:
+                lock = self.locks[line[0]]
+                part = min(due, lock["left"])
+                lock["left"], due = lock["left"] - part, due - part
+                if lock["left"] == 0:
+                    line.pop(0)
+        if to in self.devices:
+            self.pay(("locked", of), ("account", self.devices[to]["operator"]), amount - due)
 
     # ---- 10. disputes
-    def act_dispute(self, who, device, claim):
+    def act_dispute(self, who, device, lease, claim):
         self.device(device)
         if toy.dispute(claim, None, refuse) is None:
             refuse("dispute.void")
         stake = self.pebbles_ceil(self.p["dispute_bond"])
+        key = D("cairn/dispute", bytes.fromhex(device), bytes.fromhex(lease or ""), bytes([claim])).hex()
+        if key in self.disputes:
+            refuse("dispute.open")
         self.pay(("account", who), "stake", stake)
-        key = D("cairn/dispute", bytes.fromhex(who), u(self.nonce, 8)).hex()
         until = self.height + self.p["dispute_blocks"]
-        self.disputes[key] = {"accuser": who, "device": device, "claim": claim, "stake": stake, "until": until}
+        self.disputes[key] = {
+            "accuser": who, "device": device, "lease": lease, "claim": claim, "stake": stake, "until": until,
+        }
         self.schedule(until + 1, "judge", key)
 
     def post_defend(self, device, dispute, answer):
@@ -769,14 +858,23 @@ class Ledger:
         del self.disputes[dispute]
 
     def due_judge(self, key):
-        row = self.disputes.pop(key, None)
-        if row is None:
+        if key not in self.disputes or self.height <= self.disputes[key]["until"]:
             return
+        row = self.disputes.pop(key)
         self.pay("stake", ("account", row["accuser"]), row["stake"])
         if row["device"] in self.devices:
             severity, code = toy.dispute(row["claim"], None, refuse)
-            self.lock(row["device"], self.epoch, ppm(self.devices[row["device"]]["bond"], severity), code, row["accuser"])
-            self.punish(row["device"], 500_000)
+            device, duty = row["device"], (row["device"], row["lease"])
+            bond, had = self.devices[device]["bond"], self.accused.get(duty, 0)
+            more = min(bond, sub(ppm(bond + had, severity), had))
+            self.lock(device, self.epoch, more, code, row["accuser"])
+            if duty not in self.accused:
+                self.schedule(self.height + self.p["window_epochs"] * self.p["epoch_blocks"], "forget", duty)
+                self.punish(device, 500_000)
+            self.accused[duty] = had + more
+
+    def due_forget(self, duty):
+        del self.accused[duty]
 
     # ---- what is compared after each block
     def dump(self):
@@ -784,7 +882,7 @@ class Ledger:
         return {
             "totals": self.m,
             "accounts": {k: [v["nonce"], v["balance"], v["credits"]] for k, v in self.accounts.items() if any(v.values())},
-            "operators": {k: [v["devices"], v["free_bond"]] for k, v in self.operators.items()},
+            "operators": {k: [v["devices"], v["free_bond"], v["held"]] for k, v in self.operators.items()},
             "devices": {
                 k: [v["state"], v["until"] if v["state"] == "exiting" else 0, v["bond"], v["locked"], v["reserved"],
                     v["duties"], v["deficit"], v["since"], v["listed"]] for k, v in self.devices.items()
@@ -798,5 +896,8 @@ class Ledger:
             ),
             "claims": {k: list(v) for k, v in self.claims.items()},
             "disputes": sorted(self.disputes),
-            "sales": dict(self.sales),
+            "epochs": {str(e): [r["phase"], r["applied"]] for e, r in self.sector_epochs.items()},
+            "known": sorted(self.epochs),
+            "accused": {d + (lease or ""): x for (d, lease), x in self.accused.items()},
+            "sales": {k: v["price"] for k, v in self.sales.items()},
         }

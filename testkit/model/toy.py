@@ -22,7 +22,7 @@ def admit(o, refuse):
 
 
 def demand(w):
-    return dict(w, region=0, min_escrow=1, epochs=w["epochs"])
+    return dict(w, min_escrow=1)
 
 
 def dispute(claim, answer, refuse):
@@ -37,12 +37,15 @@ def judge(snap, memory, epoch, seconds, evidence):
     rows, changes = [], {}
     worked = {d for d, e in evidence if e[0] == "worked"}
     lost = {d for d, e in evidence if e[0] == "lost"}
+    moves = {d for d, e in evidence if e[0] == "moves"}
     relayed = {}
     for d, e in evidence:
         if e[0] == "relayed":
             relayed[d] = relayed.get(d, 0) + e[1]
         if e[0] == "cheated":
             rows.append((d, None, 0, "pool", (e[1], 1), None))
+        if e[0] == "rebuilt":
+            rows.append((d, None, e[2], ("bond", e[1]), None, None))
     for lid, lease in snap["leases"].items():
         over = lease["closing"] is not None and lease["closing"] < epoch
         for i, slot in enumerate(lease["slots"]):
@@ -51,7 +54,7 @@ def judge(snap, memory, epoch, seconds, evidence):
             dev = slot["device"]
             paid = dev in snap["devices"] and dev in snap["commitments"] and dev in worked and not over
             units = lease["reserve"] * seconds if paid else 0
-            nxt = "done" if over else ("repair", 1_000_000) if dev in lost else None
+            nxt = "done" if over else ("repair", 1_000_000) if dev in lost else "move" if dev in moves else None
             rows.append((dev, (lid, i), units, "escrow", None, nxt))
     for d, units in relayed.items():
         changes[d] = memory.get(d, 0) + units

@@ -107,6 +107,8 @@ pub struct SaleEntry {
     pub sale: Vec<u8>,
     /// Credits paid.
     pub paid: Credits,
+    /// First epoch in which it may be attributed.
+    pub epoch: Epoch,
 }
 
 /// The registry of one sector at the lock. Iterators ascend by id.

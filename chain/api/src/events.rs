@@ -147,6 +147,8 @@ describe! {
     SaleMade { sector, sale, credits }
     DisputeOpened { dispute, device }
     DisputeRuled { dispute, device, upheld }
+    LegalNotice { lease, slot, device, notice, locked }
+    SaleRefunded { sector, sale, buyer, credits }
     LeaseLapsed { lease }
 }
 

@@ -9,7 +9,8 @@ use crate::server::Api;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use cairn_ledger::tables::{
-    Accounts, Chain, ChainRow, Devices, Epochs, Leases, Operators, Seats, SectorEpochs, SectorTable,
+    Accounts, Chain, ChainRow, Devices, EpochDigests, Epochs, Leases, Operators, Seats, SectorEpochs,
+    SectorTable,
 };
 use cairn_node::StoredBlock;
 use cairn_types::{DeviceId, Height, LeaseId, Refusal};
@@ -204,7 +205,8 @@ pub(crate) async fn epoch(State(api): State<Api>, Path(text): Path<String>) -> A
     let mut sectors = Vec::new();
     for id in &chain.sectors {
         if let Some(found) = api.node.get::<SectorEpochs>(&(epoch, *id)).await? {
-            sectors.push(SectorEpochView::new(*id, &found));
+            let open = api.node.get::<EpochDigests>(&(epoch, *id)).await?;
+            sectors.push(SectorEpochView::new(*id, &found, open.as_ref()));
         }
     }
     Ok(Json(EpochView::new(epoch, &row, &chain.params, sectors)))

@@ -2,10 +2,10 @@
 
 use crate::answer::show_account;
 use borsh::BorshSerialize;
-use cairn_ledger::market::reputation;
+use cairn_ledger::listing::reputation;
 use cairn_ledger::tables::{
-    AccountRow, ChainParams, ChainRow, DeviceRow, EpochRow, LeaseRow, OperatorRow, Phase, SeatRow,
-    SectorEpochRow, SectorRow,
+    AccountRow, ChainParams, ChainRow, DeviceRow, DigestsRow, EpochRow, LeaseRow, OperatorRow, Phase,
+    SeatRow, SectorEpochRow, SectorRow,
 };
 use cairn_sector::{DeviceState, Slot};
 use cairn_types::{AccountId, DeviceId, Epoch, Hash, LeaseId, Rate, SectorId, Units, encode};
@@ -441,7 +441,8 @@ pub(crate) struct SectorEpochView {
 }
 
 impl SectorEpochView {
-    pub(crate) fn new(sector: SectorId, row: &SectorEpochRow) -> Self {
+    pub(crate) fn new(sector: SectorId, row: &SectorEpochRow, open: Option<&DigestsRow>) -> Self {
+        let [commitments, answers, evidence] = row.contents(open).map(|root| root.to_string());
         let phase = match row.phase {
             Phase::Open => "open",
             Phase::Committed => "committed",
@@ -455,9 +456,9 @@ impl SectorEpochView {
             version: row.terms.version,
             registry_root: row.registry_root.to_string(),
             terms_root: row.terms.root().to_string(),
-            commitments_root: row.commitments.digest().to_string(),
-            answers_root: row.answers.digest().to_string(),
-            evidence_root: row.evidence.digest().to_string(),
+            commitments_root: commitments,
+            answers_root: answers,
+            evidence_root: evidence,
             bundles: row.bundles,
             settlement: settlement.map(|s| s.id().to_string()),
             charged_micro_usd: settlement.map(|s| s.charged.0.to_string()),

@@ -14,6 +14,8 @@ pub(crate) struct Task {
     pub sector: SectorId,
     pub epoch: Epoch,
     pub row: SectorEpochRow,
+    /// Content digests of commitments, answers and certified bundles.
+    pub contents: [Hash; 3],
     pub times: EpochRow,
 }
 
@@ -61,12 +63,13 @@ pub(crate) fn judge(core: &Core, task: &Task) -> Result<Settled, Trouble> {
     let settled = inputs.settle(&core.sectors).map_err(|r| r.to_string())?;
     let s = &settled.settlement;
     let row = &task.row;
+    let [commitments, answers, evidence] = task.contents;
     let pairs: [(&str, Hash, Hash); 5] = [
         ("registry", s.registry_root, row.registry_root),
         ("terms", s.terms_root, row.terms.root()),
-        ("commitments", s.commitments_root, row.commitments.digest()),
-        ("answers", s.answers_root, row.answers.digest()),
-        ("certified bundles", s.evidence_root, row.evidence.digest()),
+        ("commitments", s.commitments_root, commitments),
+        ("answers", s.answers_root, answers),
+        ("certified bundles", s.evidence_root, evidence),
     ];
     for (what, here, chain) in pairs {
         if here != chain {

@@ -95,8 +95,8 @@ impl Inner {
             }
             let cost = match check_with_pool(&pool, rows, &tx) {
                 Ok(cost) => cost,
-                Err(Stop::Missing(key)) => {
-                    keys.push(key);
+                Err(Stop::Missing(missing)) => {
+                    keys.extend(missing);
                     continue;
                 }
                 Err(Stop::Refused(r)) => return Err(r),

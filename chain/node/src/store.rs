@@ -221,7 +221,7 @@ impl Store {
                 .rows::<Sales>()?
                 .into_iter()
                 .filter(|((s, _), _)| *s == sector)
-                .map(|(_, r)| r.entry)
+                .map(|(_, sale)| sale)
                 .collect(),
         };
         out.devices.sort_by_key(|e| e.id);

@@ -6,7 +6,8 @@ use cairn_ledger::evidence::CERTIFICATE_LIMIT;
 use cairn_ledger::settle::Settled;
 use cairn_ledger::state::{Key, Table, Writes};
 use cairn_ledger::tables::{
-    ChainRow, Devices, Epochs, Leases, Phase, Postings, Sales, SectorEpochs, SectorRow, SectorTable,
+    ChainRow, Devices, EpochDigests, Epochs, Leases, Phase, Postings, Sales, SectorEpochs, SectorRow,
+    SectorTable,
 };
 use cairn_ledger::tx::{SEAT_DOMAIN, SEED_DOMAIN, SeatDuty, SeatTx, Tx, seal_vote, seed_message};
 use cairn_types::{Epoch, Hash, SectorId, encode};
@@ -124,7 +125,8 @@ async fn decide(
         return certify(inner, seat, epoch, sector).await;
     }
     let sealed = se.votes.iter().find(|(number, _)| *number == seat.number).map(|(_, sealed)| *sealed);
-    let task = Task { sector, epoch, row: se, times };
+    let contents = se.contents(row::<EpochDigests>(inner, &(epoch, sector)).await?.as_ref());
+    let task = Task { sector, epoch, row: se, contents, times };
     if task.times.seed.is_none() {
         return Err(format!("epoch {epoch} has no seed and will be void"));
     }
@@ -190,7 +192,8 @@ async fn promote(inner: &Arc<Inner>, sector: SectorId) -> Result<(), Trouble> {
             let known =
                 (row::<SectorEpochs>(inner, &(epoch, sector)).await?, row::<Epochs>(inner, &epoch).await?);
             let (Some(se), Some(times)) = known else { return Ok(()) };
-            judged(inner, Task { sector, epoch, row: se, times }).await?
+            let contents = se.contents(None);
+            judged(inner, Task { sector, epoch, row: se, contents, times }).await?
         }
     };
     let own = settled.settlement.id();

@@ -8,7 +8,7 @@ use cairn_types::{DecodeError, Hash, decode_bounded, encode};
 use crate::inputs::Inputs;
 
 /// First bytes of a pack: name and version of the format.
-pub const PACK_MAGIC: [u8; 8] = *b"cairnpk1";
+pub const PACK_MAGIC: [u8; 8] = *b"cairnpk2";
 /// Largest pack that is read, in bytes.
 pub const MAX_PACK: usize = 1 << 31;
 

@@ -1,6 +1,6 @@
 //! Random sequences, replayed by the model in `testkit/model`, which was written from `docs/reference/ledger.md`.
 //!
-//! `CAIRN_MODEL_SEQUENCES=N` runs more than 30.
+//! `CAIRN_MODEL_SEQUENCES=N` runs more than 30, `CAIRN_MODEL_STEPS=N` longer ones than 150 steps.
 
 use crate::net::*;
 use crate::toy::{Evidence, Offer, Order, Toy};
@@ -18,7 +18,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::Command;
 
-const STEPS: usize = 150;
 const PEOPLE: u64 = 6;
 
 fn quoted(x: impl Display) -> String {
@@ -88,8 +87,8 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
         Action::Order { order, escrow, .. } => {
             let o: Order = decode(order).expect("made here");
             format!(
-                r#"{{"order":{{"order":{{"slots":{},"reserve":{},"max_rate":{},"max_per_domain":{},"helpers":{},"epochs":0}},"escrow":{}}}}}"#,
-                o.slots, o.reserve, o.max_rate, o.max_per_domain, o.helpers, escrow.0
+                r#"{{"order":{{"order":{{"slots":{},"reserve":{},"max_rate":{},"max_per_domain":{},"helpers":{},"region":{},"epochs":{}}},"escrow":{}}}}}"#,
+                o.slots, o.reserve, o.max_rate, o.max_per_domain, o.helpers, o.region, o.epochs, escrow.0
             )
         }
         Action::Fund { lease, credits } => {
@@ -106,9 +105,11 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
             let price: u64 = decode(sale).expect("made here");
             format!(r#"{{"buy":{{"price":{price},"max_credits":{}}}}}"#, max_credits.0)
         }
-        Action::Dispute { device, claim, .. } => {
-            format!(r#"{{"dispute":{{"device":"{device}","claim":{}}}}}"#, claim[0])
-        }
+        Action::Dispute { device, lease, claim } => format!(
+            r#"{{"dispute":{{"device":"{device}","lease":{},"claim":{}}}}}"#,
+            maybe(*lease, quoted),
+            claim[0]
+        ),
         Action::FundPool { amount, .. } => format!(r#"{{"fund_pool":{{"amount":{}}}}}"#, amount.0),
     }
 }
@@ -193,8 +194,9 @@ fn outcome_json(o: &Outcome) -> String {
         Outcome::Done { lease } => format!(r#"[3,"{lease}"]"#),
         Outcome::Pay { of, to, amount } => format!(r#"[4,"{of}","{to}",{}]"#, amount.0),
         Outcome::SaleDone { sale } => format!(r#"[5,"{sale}"]"#),
-        Outcome::Lapse { lease, deposited } => format!(r#"[6,"{lease}",{}]"#, deposited.0),
-        Outcome::WindUp { lease, charged } => format!(r#"[7,"{lease}",{}]"#, charged.0),
+        Outcome::SaleRefunded { sale } => format!(r#"[6,"{sale}"]"#),
+        Outcome::Lapse { lease, deposited } => format!(r#"[7,"{lease}",{}]"#, deposited.0),
+        Outcome::WindUp { lease, charged } => format!(r#"[8,"{lease}",{}]"#, charged.0),
     }
 }
 
@@ -204,8 +206,10 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
         let e = match decode::<Evidence>(bytes).expect("made here") {
             Evidence::Worked => r#"["worked"]"#.to_owned(),
             Evidence::Lost => r#"["lost"]"#.to_owned(),
+            Evidence::Moves => r#"["moves"]"#.to_owned(),
             Evidence::Cheated { severity_ppm } => format!(r#"["cheated",{severity_ppm}]"#),
             Evidence::Relayed { units } => format!(r#"["relayed",{units}]"#),
+            Evidence::Rebuilt { of, units } => format!(r#"["rebuilt","{of}",{units}]"#),
         };
         format!(r#"["{d}",{e}]"#)
     };
@@ -225,7 +229,7 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
 
 fn table<T: Table>(
     net: &Net,
-    f: impl Fn(T::Key, T::Row) -> Option<(String, String)>,
+    mut f: impl FnMut(T::Key, T::Row) -> Option<(String, String)>,
 ) -> Vec<(String, String)> {
     let rows = net.rows.iter().filter(|(k, _)| k[0] == T::TAG);
     rows.filter_map(|(_, v)| open_entry::<T>(v).and_then(|(k, r)| f(k, r))).collect()
@@ -245,7 +249,7 @@ fn device_json(r: &DeviceRow) -> String {
         r.duties,
         r.deficit.0,
         r.deficit.1,
-        maybe(r.listed, |l| l.0.to_string())
+        maybe(r.listed, |l| format!("[{},{}]", l.bucket, l.room))
     )
 }
 
@@ -288,8 +292,9 @@ fn dump(net: &Net) -> String {
         let empty = r == AccountRow::default();
         (!empty).then(|| (k.to_string(), format!("[{},{},{}]", r.nonce, r.balance.0, r.credits.0)))
     });
-    let operators =
-        table::<Operators>(net, |k, r| Some((k.to_string(), format!("[{},{}]", r.devices, r.free_bond.0))));
+    let operators = table::<Operators>(net, |k, r| {
+        Some((k.to_string(), format!("[{},{},{}]", r.devices, r.free_bond.0, r.held.0)))
+    });
     let devices = table::<Devices>(net, |k, r| Some((k.to_string(), device_json(&r))));
     let leases = table::<Leases>(net, |k, r| Some((k.to_string(), lease_json(&r))));
     // Sorted as the model sorts them: by device, epoch, code, finder.
@@ -311,7 +316,26 @@ fn dump(net: &Net) -> String {
     let mut disputes: Vec<String> =
         table::<Disputes>(net, |k, _| Some((quoted(k), String::new()))).into_iter().map(|x| x.0).collect();
     disputes.sort();
-    let sales = table::<Sales>(net, |k, r| Some((k.1.to_string(), r.entry.paid.0.to_string())));
+    let epochs = table::<SectorEpochs>(net, |(epoch, _), r| {
+        let phase = match r.phase {
+            Phase::Open => "open",
+            Phase::Committed => "committed",
+            Phase::Final => "final",
+            Phase::Void => "void",
+        };
+        Some((epoch.to_string(), format!(r#"["{phase}",{}]"#, r.applied)))
+    });
+    let mut known: Vec<u64> = vec![];
+    table::<Epochs>(net, |epoch, _| {
+        known.push(epoch.0);
+        None
+    });
+    known.sort_unstable();
+    let accused = table::<Accused>(net, |(device, lease), amount| {
+        let lease = lease.map(|l| l.to_string()).unwrap_or_default();
+        Some((format!("{device}{lease}"), amount.0.to_string()))
+    });
+    let sales = table::<Sales>(net, |k, r| Some((k.1.to_string(), r.paid.0.to_string())));
     object([
         ("totals".into(), totals),
         ("accounts".into(), object(accounts)),
@@ -322,6 +346,9 @@ fn dump(net: &Net) -> String {
         ("claims".into(), object(claims)),
         ("disputes".into(), list(disputes)),
         ("sales".into(), object(sales)),
+        ("accused".into(), object(accused)),
+        ("epochs".into(), object(epochs)),
+        ("known".into(), list(known.iter().map(u64::to_string))),
     ])
 }
 
@@ -388,7 +415,10 @@ struct Play {
 
 impl Play {
     fn new(seed: u64) -> Self {
-        let mut net = Net::new(PEOPLE);
+        let mut genesis = genesis(PEOPLE);
+        // Searches that end early, and lists left for their misfits, in two sequences of three.
+        genesis.params.scan_limit = [512, 9, 5][usize::try_from(seed % 3).unwrap()];
+        let mut net = Net::with(genesis);
         net.tape = Some(vec![genesis_line(&net)]);
         for n in 0..PEOPLE {
             let credits = Credits(n * 1000);
@@ -464,6 +494,9 @@ impl Play {
                     max_rate: self.dice.roll(5) * 1_000_000_000,
                     max_per_domain: u16::try_from(self.dice.roll(3)).unwrap(),
                     helpers: u16::try_from(self.dice.roll(4)).unwrap(),
+                    // Anywhere mostly, else in one of three regions or in one where nobody is.
+                    region: u16::try_from(self.dice.roll(8).saturating_sub(4)).unwrap(),
+                    epochs: self.dice.roll(12).saturating_sub(6),
                 });
                 let escrow = self.dice.roll(40);
                 if let Ok(l) = self.net.order(who, order, escrow) {
@@ -514,7 +547,8 @@ impl Play {
 
     fn dispute(&mut self, who: u64, device: DeviceId, owner: u64) {
         let claim = u8::try_from(self.dice.roll(4)).unwrap();
-        self.act(who, Action::Dispute { device, lease: None, claim: vec![claim] });
+        let lease = self.dice.of(&self.leases).filter(|_| claim > 1).map(|l| l.0);
+        self.act(who, Action::Dispute { device, lease, claim: vec![claim] });
         let opened = |e: &Event| match e {
             Event::DisputeOpened { dispute, .. } => Some(*dispute),
             _ => None,
@@ -573,6 +607,12 @@ impl Play {
         let _ = self.net.block(vec![tx.clone(), tx]);
     }
 
+    fn idle(&mut self, epochs: u32) {
+        for _ in 0..epochs {
+            self.net.next_epoch();
+        }
+    }
+
     fn epoch(&mut self) {
         if self.dice.roll(3) == 0 {
             self.net.next_epoch();
@@ -587,13 +627,19 @@ impl Play {
         let work: Vec<_> = alive
             .into_iter()
             .map(|(d, n)| {
-                let items = match self.dice.roll(12) {
+                let of = self.dice.of(&self.devices).map_or(d, |x| x.0);
+                let items = match self.dice.roll(15) {
                     0 => vec![],
                     1 => vec![Evidence::Lost],
                     2 => vec![Evidence::Cheated {
                         severity_ppm: u32::try_from(self.dice.roll(1_000_001)).unwrap(),
                     }],
                     3 | 4 => vec![Evidence::Worked, Evidence::Relayed { units: self.dice.roll(400_000) }],
+                    5 | 6 => {
+                        let units = self.dice.roll(2_000_000);
+                        vec![Evidence::Worked, Evidence::Rebuilt { of, units }]
+                    }
+                    7 => vec![Evidence::Worked, Evidence::Moves],
                     _ => vec![Evidence::Worked],
                 };
                 (d, n, items.iter().map(encode).collect())
@@ -620,12 +666,17 @@ fn thin(tape: Vec<String>) -> Vec<String> {
 
 #[test]
 fn model_in_python_agrees_on_random_sequences() {
-    let n: u64 = std::env::var("CAIRN_MODEL_SEQUENCES").ok().and_then(|v| v.parse().ok()).unwrap_or(30);
+    let given = |name: &str, usual| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual);
+    let (n, steps) = (given("CAIRN_MODEL_SEQUENCES", 30), given("CAIRN_MODEL_STEPS", 150));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/model/run.py");
     for seed in 0..n {
         let mut play = Play::new(seed);
-        for _ in 0..STEPS {
+        for step in 0..steps {
             play.step();
+            if seed % 10 == 5 && step == steps / 2 {
+                // Long enough for rows of epochs to be forgotten.
+                play.idle(70);
+            }
         }
         let tape = thin(play.net.tape.take().unwrap());
         let file = std::env::temp_dir().join(format!("cairn-model-{}-{seed}.jsonl", std::process::id()));

@@ -91,3 +91,21 @@ fn a_slot_out_of_range_in_a_legal_notice_is_refused() {
     let code = net.act(1, Action::LegalNotice { lease, slot: 9, notice: Hash::default() }).unwrap_err();
     assert_eq!(code, "device.unknown");
 }
+
+#[test]
+fn a_genesis_that_could_not_work_is_refused() {
+    let sectors = cairn_sector::Sectors::new().with::<crate::toy::Toy>();
+    let cause = |change: &dyn Fn(&mut cairn_ledger::genesis::Genesis)| {
+        let mut g = genesis(2);
+        change(&mut g);
+        let refusal = g.check(&sectors).unwrap_err();
+        assert_eq!(refusal.code, "genesis.invalid");
+        refusal.cause.into_owned()
+    };
+    for prefix in ["Cairn", "c\u{e4}irn", "ca irn", ""] {
+        assert!(cause(&|g| g.hrp = prefix.into()).contains("prefix"), "{prefix:?}");
+    }
+    // A sector's row holds its parameters, and so does the row of each of its epochs.
+    assert!(cause(&|g| g.sectors[0].params = vec![0; 33 << 10]).contains("parameters"));
+    assert!(genesis(2).check(&sectors).is_ok());
+}

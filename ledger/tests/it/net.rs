@@ -159,7 +159,11 @@ impl RawEvidence for Items {
 
 impl Net {
     pub fn new(accounts: u64) -> Self {
-        let (sectors, genesis) = (Sectors::new().with::<Toy>(), genesis(accounts));
+        Self::with(genesis(accounts))
+    }
+
+    pub fn with(genesis: Genesis) -> Self {
+        let sectors = Sectors::new().with::<Toy>();
         let first = Some(genesis.rows(&sectors).expect("valid genesis"));
         Self {
             sectors,
@@ -178,6 +182,12 @@ impl Net {
     }
 
     fn execute(&self, mode: Mode, txs: &[Tx], ahead: bool) -> Result<Box<BlockDone>, Refusal> {
+        self.rounds(mode, txs, ahead).map(|x| x.0)
+    }
+
+    /// The block, and how often it had to ask for rows.
+    pub fn rounds(&self, mode: Mode, txs: &[Tx], ahead: bool) -> Result<(Box<BlockDone>, usize), Refusal> {
+        let mut rounds = 0;
         let mut run = BlockRun::new(
             self.sectors.clone(),
             Height(self.height + 1),
@@ -194,8 +204,11 @@ impl Net {
         }
         loop {
             match run.step() {
-                Progress::Need(keys) => run.supply(keys.into_iter().map(|k| (k, self.rows.get(&k).cloned()))),
-                Progress::Done(done) => return Ok(done),
+                Progress::Need(keys) => {
+                    rounds += 1;
+                    run.supply(keys.into_iter().map(|k| (k, self.rows.get(&k).cloned())));
+                }
+                Progress::Done(done) => return Ok((done, rounds)),
                 Progress::Invalid(r) => return Err(r),
             }
         }
@@ -353,7 +366,7 @@ impl Net {
             }
         }
         let mut sales: Vec<SaleEntry> =
-            all(Sales::TAG).map(|v| open_entry::<Sales>(&v).expect("decodes").1.entry).collect();
+            all(Sales::TAG).map(|v| open_entry::<Sales>(&v).expect("decodes").1).collect();
         sales.sort_by_key(|s| s.id);
         Snapshot { devices, leases, sales }
     }
@@ -411,6 +424,8 @@ impl Net {
     ) -> Settled {
         let se = self.get::<SectorEpochs>(&(epoch, Toy::ID)).expect("locked");
         let er = self.get::<Epochs>(&epoch).expect("locked");
+        let open = self.get::<EpochDigests>(&(epoch, Toy::ID));
+        let [commitments, answers, evidence] = se.contents(open.as_ref());
         let items = Items(work.iter().flat_map(|(d, _, i)| i.iter().map(|e| (*d, e.clone()))).collect());
         let inputs = Inputs {
             network: self.genesis.network(),
@@ -418,7 +433,7 @@ impl Net {
             epoch,
             seed: er.seed.expect("seeded"),
             price: er.price,
-            roots: [se.registry_root, se.commitments.digest(), se.answers.digest(), se.evidence.digest()],
+            roots: [se.registry_root, commitments, answers, evidence],
             terms: &se.terms,
             registry: snapshot,
             evidence: &items,
@@ -446,6 +461,11 @@ impl Net {
             self.one(self.seat(SeatDuty::Outcomes { epoch, sector: Toy::ID, from, outcomes, proof }))
                 .expect("outcomes");
         }
+        self.take_over(settled);
+    }
+
+    /// Memory and tally as a settlement left them.
+    pub fn take_over(&mut self, settled: &Settled) {
         for (map, changes) in [(&mut self.memory, &settled.memory), (&mut self.tally, &settled.tally)] {
             for (k, v) in changes {
                 match v {

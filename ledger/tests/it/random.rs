@@ -101,8 +101,15 @@ impl World {
                 self.net.act(a, Action::WithdrawBond { device: device(self, d) }).map(|_| ())
             }
             Step::Order(a, slots, reserve, escrow) => {
-                let order =
-                    encode(&Order { slots, reserve, max_rate: u64::MAX, max_per_domain: 2, helpers: 2 });
+                let order = encode(&Order {
+                    slots,
+                    reserve,
+                    max_rate: u64::MAX,
+                    max_per_domain: 2,
+                    helpers: 2,
+                    region: 0,
+                    epochs: 0,
+                });
                 self.net.order(a, order, escrow).map(|l| self.leases.push(l))
             }
             Step::Fund(a, l, x) => {

@@ -11,7 +11,10 @@ use cairn_types::*;
 const BOND: Amount = Amount(10 * CRN);
 
 fn market(n: u64) -> (Net, Vec<(DeviceId, u64)>) {
-    let mut net = Net::new(n + 10);
+    market_in(Net::new(n + 10), n)
+}
+
+fn market_in(mut net: Net, n: u64) -> (Net, Vec<(DeviceId, u64)>) {
     let devices = (1..=n)
         .map(|i| (net.device(i, offer(1000, 1_000_000_000 + i, i), BOND).unwrap(), i))
         .collect::<Vec<_>>();
@@ -152,6 +155,29 @@ fn whoever_pays_in_time_keeps_the_lease() {
     let settled = net.epoch(&worked(&devices));
     assert!(!settled.outcomes.iter().any(|o| matches!(o, Outcome::Lapse { .. })));
     assert!(settled.settlement.charged > Credits(30), "with what was due");
+}
+
+#[test]
+fn whoever_lost_a_duty_gets_no_new_one_until_it_is_heard_of_again() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    let lease = net.order(5, order(3, 100), 500_000).unwrap();
+    let lost = net.lease(&lease).entry.slots[0].device;
+    let work = |devices: &[(DeviceId, u64)]| -> Vec<_> {
+        let item = |d: DeviceId| if d == lost { Evidence::Lost } else { Evidence::Worked };
+        devices.iter().map(|(d, n)| (*d, *n, vec![encode(&item(*d))])).collect()
+    };
+    net.epoch(&work(&devices));
+    assert_eq!(net.lease(&lease).entry.slots[0].lost_by, Some(lost));
+    let row = net.get::<Devices>(&lost).unwrap();
+    assert!(row.absent && row.listed.is_none() && row.state == DeviceState::Active);
+    // Four slots need all four devices.
+    assert_eq!(net.order(5, order(4, 100), 500_000).unwrap_err(), "market.short");
+    let number = devices.iter().find(|d| d.0 == lost).unwrap().1;
+    let next = net.chain().epoch.plus(1);
+    net.one(net.duty(lost, number, Duty::Commit { epoch: next, commitment: encode(&0u64) })).unwrap();
+    assert!(!net.get::<Devices>(&lost).unwrap().absent);
+    net.order(5, order(4, 100), 500_000).expect("it is back");
 }
 
 #[test]
@@ -336,8 +362,9 @@ fn an_epoch_that_nobody_decides_is_void_and_charges_nothing() {
 }
 
 #[test]
-fn a_legal_notice_moves_the_slot_without_a_lock() {
+fn a_legal_notice_locks_the_rebuild_like_any_loss_and_the_rest_comes_back() {
     let (mut net, devices) = market(3);
+    net.next_epoch();
     let lease = net.order(4, order(1, 100), 1000).unwrap();
     let holder = net.lease(&lease).entry.slots[0].device;
     let who = devices.iter().find(|d| d.0 == holder).unwrap().1;
@@ -346,8 +373,64 @@ fn a_legal_notice_moves_the_slot_without_a_lock() {
     net.act(who, notice(lease)).unwrap();
     let slot = &net.lease(&lease).entry.slots[0];
     assert_ne!(slot.device, holder);
-    assert_eq!(slot.lost_by, Some(holder), "agents rebuild it, nobody pays for it");
-    assert_eq!(net.get::<Devices>(&holder).unwrap().locked.0, 0);
+    assert_eq!(slot.lost_by, Some(holder), "agents rebuild it at the bond's expense");
+    // 100 units at one credit each, 1000 pebbles a credit.
+    let row = net.get::<Devices>(&holder).unwrap();
+    assert_eq!((row.locked.0, row.bond.0), (100_000, BOND.0 - 100_000));
+    let said = |e: &Event| match e {
+        Event::LegalNotice { device, notice, locked, .. } => Some((*device, *notice, *locked)),
+        _ => None,
+    };
+    assert_eq!(net.events.iter().find_map(said), Some((holder, Hash::default(), Amount(100_000))));
+    let missing = row.deficit.0;
+    assert_eq!(missing, 1_000_000 - 720_000, "a tenth of the newcomer's 800,000");
+    // Nobody rebuilt: after the window the rest is free again, what is gone is the fee and the reputation.
+    for _ in 0..3 {
+        net.next_epoch();
+    }
+    assert_eq!(net.get::<Devices>(&holder).unwrap().bond, BOND);
+}
+
+#[test]
+fn a_legal_notice_is_no_cheaper_than_a_loss() {
+    let lose = |legal: bool| {
+        let (mut net, devices) = market(3);
+        net.next_epoch();
+        let lease = net.order(4, order(1, 100), 1000).unwrap();
+        let holder = net.lease(&lease).entry.slots[0].device;
+        let who = devices.iter().find(|d| d.0 == holder).unwrap().1;
+        if legal {
+            net.act(who, Action::LegalNotice { lease, slot: 0, notice: Hash::default() }).unwrap();
+        } else {
+            net.epoch(&[(holder, who, vec![encode(&Evidence::Lost)])]);
+        }
+        let row = net.get::<Devices>(&holder).unwrap();
+        (row.locked, row.bond, row.deficit.0)
+    };
+    assert_eq!(lose(true), lose(false));
+}
+
+#[test]
+fn a_legal_notice_for_a_lease_that_was_refunded_locks_nothing() {
+    let (mut net, devices) = market(1);
+    net.next_epoch();
+    let lease = net.order(2, order(1, 100), 1000).unwrap();
+    net.act(2, Action::Close { lease }).unwrap();
+    let before_the_outcomes = |net: &mut Net, settled: &cairn_ledger::settle::Settled| {
+        let leaves: Vec<_> = settled.charges.iter().map(|(l, c)| charge_leaf(l, *c)).collect();
+        let refund = Action::Refund {
+            lease,
+            epoch: settled.settlement.epoch,
+            charged: settled.charges[0].1,
+            index: 0,
+            proof: rows::prove(&leaves, 0).unwrap(),
+        };
+        net.act(2, refund).unwrap();
+        let notice = Action::LegalNotice { lease, slot: 0, notice: Hash::default() };
+        assert_eq!(net.act(1, notice).unwrap_err(), "lease.ended");
+    };
+    net.epoch_with(&worked(&devices), before_the_outcomes);
+    assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().locked.0, 0);
 }
 
 #[test]
@@ -427,4 +510,131 @@ fn ten_thousand_self_dealt_leases_end_with_less_money() {
     let spent = u128::from(net.money().spent.0 - credits_spent_at.0) * 1000;
     let gained = wealth(&net) - before;
     assert!(spent > 0 && gained * 100 <= spent * 90, "gained {gained} of {spent} spent");
+}
+
+#[test]
+fn rows_of_epochs_go_after_the_retention_and_the_latest_settlement_stays() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    net.order(3, order(2, 1000), 500_000).unwrap();
+    let first = net.epoch(&worked(&devices));
+    let settled = net.epoch(&worked(&devices));
+    let (old, latest) = (first.settlement.epoch, settled.settlement.epoch);
+    let size = |net: &Net, tag: u8| {
+        let rows = net.rows.iter().filter(|(k, _)| k[0] == tag);
+        rows.map(|(k, v)| k.len() + v.len()).collect::<Vec<_>>()
+    };
+    use cairn_ledger::state::Table;
+    assert!(size(&net, SectorEpochs::TAG).into_iter().all(|n| n < 1500), "no sums in what lasts");
+    assert!(net.get::<EpochDigests>(&(latest, Toy::ID)).is_none(), "a final epoch needs no sums");
+    let kept = 2 + cairn_ledger::epoch::EPOCHS_KEPT;
+    while net.chain().epoch.0 < old.0 + kept {
+        assert!(net.get::<SectorEpochs>(&(old, Toy::ID)).is_some(), "kept to the last epoch");
+        net.next_epoch();
+    }
+    assert!(net.get::<SectorEpochs>(&(old, Toy::ID)).is_none() && net.get::<Epochs>(&old).is_none());
+    for _ in 0..5 {
+        net.next_epoch();
+    }
+    // Claims go on: what is cumulative needs one settlement, however old.
+    let who = devices[0].1;
+    let act = |net: &mut Net, of: &cairn_ledger::settle::Settled| {
+        net.one(net.duty(devices[0].0, who, Duty::Claim(claim_of(of, account(who)))))
+    };
+    assert_eq!(act(&mut net, &first).unwrap_err(), "settlement.unknown");
+    act(&mut net, &settled).unwrap();
+    // Seventy epochs later still as many rows, and sums only of the present and the coming epoch.
+    let rows = size(&net, SectorEpochs::TAG).len();
+    assert!(rows as u64 <= kept + 2, "{rows}");
+    assert!(size(&net, EpochDigests::TAG).len() <= 2);
+    let next = net.epoch(&worked(&devices));
+    net.next_epoch();
+    net.next_epoch();
+    assert!(net.get::<SectorEpochs>(&(latest, Toy::ID)).is_none(), "there is a newer one");
+    assert!(net.get::<SectorEpochs>(&(next.settlement.epoch, Toy::ID)).is_some());
+}
+
+#[test]
+fn an_epoch_is_not_forgotten_before_its_outcomes_are_applied() {
+    let (mut net, devices) = market(1);
+    let d = devices.clone();
+    let late = |net: &mut Net, settled: &cairn_ledger::settle::Settled| {
+        let epoch = settled.settlement.epoch;
+        net.take_over(settled);
+        net.epoch(&worked(&d));
+        for _ in 0..70 {
+            net.next_epoch();
+        }
+        assert!(net.get::<SectorEpochs>(&(epoch, Toy::ID)).is_some());
+    };
+    net.next_epoch();
+    let cheat = vec![encode(&Evidence::Cheated { severity_ppm: 500_000 })];
+    net.epoch_with(&[(devices[0].0, devices[0].1, cheat)], late);
+    assert_eq!(net.get::<Devices>(&devices[0].0).unwrap().locked.0, BOND.0 / 2);
+}
+
+#[test]
+fn repair_is_paid_from_every_lock_of_the_loser_losses_first() {
+    let mut genesis = genesis(13);
+    genesis.params.window_epochs = 9;
+    let (mut net, devices) = market_in(Net::with(genesis), 3);
+    net.next_epoch();
+    let (loser, who) = devices[0];
+    let leases = [100, 200].map(|reserve| net.order(4, order(1, reserve), 1000).unwrap());
+    assert!(leases.iter().all(|l| net.lease(l).entry.slots[0].device == loser));
+    // A fault of one CRN; then, in two epochs, losses of 100,000 and of 200,000 pebbles.
+    net.epoch(&[(loser, who, vec![encode(&Evidence::Cheated { severity_ppm: 100_000 })])]);
+    for lease in leases {
+        net.act(who, Action::LegalNotice { lease, slot: 0, notice: Hash::default() }).unwrap();
+        net.next_epoch();
+    }
+    let left = |net: &Net| {
+        use cairn_ledger::state::{Table, open_entry};
+        let rows = net.rows.iter().filter(|(k, _)| k[0] == Locks::TAG);
+        let mut left: Vec<_> = rows.filter_map(|(_, v)| open_entry::<Locks>(v)).map(|x| x.1.left.0).collect();
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(left(&net), [100_000, 200_000, CRN]);
+    // 250 units at 1000 pebbles each time: more than one lock holds.
+    let rebuilt = || vec![encode(&Evidence::Rebuilt { of: loser, units: 250 })];
+    net.epoch(&[(devices[1].0, devices[1].1, rebuilt())]);
+    assert_eq!(left(&net), [0, 50_000, CRN]);
+    net.epoch(&[(devices[2].0, devices[2].1, rebuilt())]);
+    assert_eq!(left(&net), [0, 0, CRN - 200_000], "what is to be slashed comes last");
+    let paid = |e: &Event| match e {
+        Event::BondPaid { of, to, amount } => Some((*of, *to, amount.0)),
+        _ => None,
+    };
+    let paid: Vec<_> = net.events.iter().filter_map(paid).collect();
+    assert_eq!(paid, [(loser, account(2), 250_000), (loser, account(3), 250_000)]);
+}
+
+#[test]
+fn a_sale_without_a_supplier_is_paid_back_after_the_window() {
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    let buy = |net: &mut Net| {
+        net.act(3, Action::Buy { sector: Toy::ID, sale: encode(&90u64), max_credits: Credits(90) }).unwrap();
+    };
+    let credits = |net: &Net| net.get::<Accounts>(&account(3)).unwrap().credits.0;
+    let before = credits(&net);
+    buy(&mut net);
+    let mut refunds = vec![];
+    for _ in 0..4 {
+        let settled = net.epoch(&worked(&devices));
+        refunds.push(settled.outcomes.iter().filter(|o| matches!(o, Outcome::SaleRefunded { .. })).count());
+        assert_eq!(settled.settlement.sales, Credits(0));
+    }
+    assert_eq!(refunds.iter().sum::<usize>(), 1, "once, {refunds:?}");
+    assert_eq!(refunds[0], 0, "not before the window has passed");
+    assert_eq!((credits(&net), net.money().unsettled), (before, Credits(0)));
+    let back = |e: &Event| matches!(e, Event::SaleRefunded { credits: Credits(90), .. });
+    assert_eq!(net.events.iter().filter(|e| back(e)).count(), 1);
+    // With a supplier it is attributed, late as it may be.
+    buy(&mut net);
+    let supply = vec![encode(&Evidence::Relayed { units: 5 })];
+    net.epoch(&[(devices[0].0, devices[0].1, supply)]);
+    let settled = net.epoch(&[]);
+    assert_eq!(settled.settlement.sales, Credits(90));
 }

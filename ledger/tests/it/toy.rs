@@ -24,6 +24,8 @@ pub struct Order {
     pub max_rate: u64,
     pub max_per_domain: u16,
     pub helpers: u16,
+    pub region: u16,
+    pub epochs: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -31,7 +33,9 @@ pub enum Evidence {
     Worked,
     Cheated { severity_ppm: u32 },
     Lost,
+    Moves,
     Relayed { units: u64 },
+    Rebuilt { of: DeviceId, units: u64 },
 }
 
 pub struct Toy;
@@ -87,11 +91,11 @@ impl Rules for Toy {
             max_per_domain: w.max_per_domain,
             reserve: Units::first(w.reserve),
             class: 0,
-            region: 0,
+            region: w.region,
             max_rate: Rate(w.max_rate),
             min_escrow: Credits(1),
             helpers: w.helpers,
-            epochs: 0,
+            epochs: w.epochs,
         })
     }
     fn quote(_: &u64, o: &Offer, _: &Order) -> Result<Quote, Refusal> {
@@ -109,13 +113,23 @@ impl Rules for Toy {
     fn judge(c: &EpochContext<'_, Self>, evidence: &dyn EvidenceSource<Self>) -> Judgement<Self> {
         let mut out = Judgement::default();
         let mut worked = BTreeSet::new();
-        let mut lost = BTreeSet::new();
+        let (mut lost, mut moves) = (BTreeSet::new(), BTreeSet::new());
         let mut relayed: BTreeMap<DeviceId, u64> = BTreeMap::new();
         for item in evidence.all() {
             match item.evidence {
                 Evidence::Worked => drop(worked.insert(item.from)),
                 Evidence::Lost => drop(lost.insert(item.from)),
+                Evidence::Moves => drop(moves.insert(item.from)),
                 Evidence::Relayed { units } => *relayed.entry(item.from).or_default() += units,
+                Evidence::Rebuilt { of, units } => out.rows.push(Row {
+                    payee: item.from,
+                    duty: None,
+                    units: Units::first(units),
+                    source: Source::Bond { of },
+                    fault: None,
+                    next: Next::Continues,
+                    note: 2,
+                }),
                 Evidence::Cheated { severity_ppm } => out.rows.push(Row {
                     payee: item.from,
                     duty: None,
@@ -144,6 +158,7 @@ impl Rules for Toy {
                     next: match (over, lost.contains(&slot.device)) {
                         (true, _) => Next::Done,
                         (false, true) => Next::Repair { ppm: 1_000_000 },
+                        (false, false) if moves.contains(&slot.device) => Next::Reassign,
                         (false, false) => Next::Continues,
                     },
                     note: 0,
@@ -184,5 +199,5 @@ pub fn offer(capacity: u64, rate: u64, domain: u64) -> Vec<u8> {
 }
 
 pub fn order(slots: u16, reserve: u64) -> Vec<u8> {
-    encode(&Order { slots, reserve, max_rate: u64::MAX, max_per_domain: 1, helpers: 2 })
+    encode(&Order { slots, reserve, max_rate: u64::MAX, max_per_domain: 1, helpers: 2, region: 0, epochs: 0 })
 }
