@@ -82,7 +82,8 @@ impl Client {
         Self::with_urls(vec![url.into()])
     }
 
-    /// A client with several nodes to choose from. Only the first is used until fail-over exists.
+    /// A client with up to sixteen nodes to choose from. It stays with one until that does not answer, and goes on with
+    /// the next; reads and transactions are repeated there by themselves.
     ///
     /// # Errors
     ///
@@ -121,7 +122,8 @@ impl Client {
     async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let asked = Instant::now();
         loop {
-            match self.http().json(self.http().request(Method::GET, path)).await {
+            let ask = || self.http().json(self.http().request(Method::GET, path));
+            match self.http().anywhere(ask).await {
                 Err(e) if e.is_starting() && asked.elapsed() < STARTING => tokio::time::sleep(RETRY).await,
                 answer => return answer,
             }
@@ -235,9 +237,13 @@ impl Client {
 
     async fn post(&self, tx: &Tx, query: &str) -> Result<Accepted, ClientError> {
         let path = format!("/v1/transactions{query}");
-        let request =
-            self.http().request(Method::POST, &path).header("content-type", OCTETS).body(encode(tx));
-        self.http().json(request).await
+        let body = Bytes::from(encode(tx));
+        // The same bytes may be handed in twice: they count once.
+        let ask = || {
+            let request = self.http().request(Method::POST, &path).header("content-type", OCTETS);
+            self.http().json(request.body(body.clone()))
+        };
+        self.http().anywhere(ask).await
     }
 
     /// Hands a transaction in and does not wait: the id, once the node's pool has it.
@@ -359,7 +365,8 @@ impl Client {
     }
 
     async fn find_bytes(&self, path: &str, code: &str, limit: usize) -> Result<Option<Bytes>, ClientError> {
-        absent(self.http().bytes_within(self.http().request(Method::GET, path), limit, UPLOAD).await, &[code])
+        let ask = || self.http().bytes_within(self.http().request(Method::GET, path), limit, UPLOAD);
+        absent(self.http().anywhere(ask).await, &[code])
     }
 
     /// The bundle of a device, once the cut has passed.
