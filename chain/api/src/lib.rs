@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod connection;
 mod devnet;
 mod duties;
 mod events;
