@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests; the lint exempts test functions only")]
 
 mod crash;
+mod epochs;
 mod light;
 mod measure;
 mod sim;
