@@ -268,6 +268,23 @@ impl Engine {
         self.ask(move |running| async move { stored(&running.marshal, height).await }).await
     }
 
+    /// Answers a request of state sync: see [`crate::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Config`] for a request that does not decode or that is for a state which is not held; the engine
+    /// has stopped or failed.
+    pub async fn serve_sync(&self, request: Vec<u8>) -> Result<Vec<u8>, EngineError> {
+        if request.len() > crate::sync::MAX_REQUEST {
+            return Err(EngineError::Config(format!("a request of state sync has {} bytes", request.len())));
+        }
+        let answer =
+            self.ask(|running| async move { crate::sync::serve(&running.database, &request).await }).await?;
+        answer.map_err(|cause| {
+            EngineError::Config(format!("not a request of state sync that can be served: {cause}"))
+        })
+    }
+
     /// Changes the time between blocks at once; zero: as fast as possible. More than one
     /// hour counts as one hour.
     pub fn set_interval(&self, interval: Duration) {

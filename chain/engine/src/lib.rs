@@ -19,7 +19,7 @@ mod seating;
 mod silence;
 pub mod sim;
 mod solo;
-mod sync;
+pub mod sync;
 mod validator;
 mod value;
 

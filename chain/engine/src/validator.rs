@@ -1,14 +1,14 @@
 //! Wires every actor of one validator: the only place that knows how they fit together.
 
 use crate::{
-    app::{App, Db, Dbs, Runtime},
+    app::{App, Dbs, Runtime},
     block::{Block, Ctx, D, Identity},
     keys::Scheme,
     machine::Machine,
     orchestrator::{Boundaries, EpochChannels, Launch, Muxes, Orchestrator},
     pace::Paced,
     seating::Seating,
-    sync::NoSource,
+    sync::ByteSource,
 };
 use commonware_broadcast::buffered;
 use commonware_consensus::{
@@ -117,7 +117,7 @@ fn archive<C>(prefix: &str, name: &str, cache: &CacheRef, codec_config: C) -> pr
     }
 }
 
-fn state_config(prefix: &str, cache: &CacheRef) -> VariableConfig<EightCap, ((), ()), Sequential> {
+pub(crate) fn state_config(prefix: &str, cache: &CacheRef) -> VariableConfig<EightCap, ((), ()), Sequential> {
     VariableConfig {
         merkle_config: MerkleConfig {
             journal_partition: format!("{prefix}-state-tree"),
@@ -265,7 +265,7 @@ where
             marshal: (marshal.clone(), floor),
             mailbox_size: MAILBOX,
             plan,
-            resolvers: NoSource::<Db<E>>::default(),
+            resolvers: ByteSource::<E>::silent(),
             sync_config: SyncEngineConfig {
                 fetch_batch_size: NZU64!(32),
                 apply_batch_size: NZU64!(64),

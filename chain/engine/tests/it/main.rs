@@ -8,4 +8,5 @@ mod light;
 mod measure;
 mod sim;
 mod solo;
+mod state_sync;
 mod toy;
