@@ -10,6 +10,7 @@ mod connection;
 mod devnet;
 mod duties;
 mod events;
+mod export;
 mod guard;
 mod leases;
 mod metrics;

@@ -3,7 +3,7 @@
 use crate::connection::Counted;
 use crate::devnet::DevnetControl;
 use crate::leases::LeaseIndex;
-use crate::{devnet, duties, events, guard, leases, metrics, read, transactions};
+use crate::{devnet, duties, events, export, guard, leases, metrics, read, transactions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
@@ -40,6 +40,8 @@ pub(crate) struct Api {
     /// MiB of bundles and packs that may still be taken into memory.
     pub bulks: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
+    /// One export of the state at a time.
+    pub exports: Arc<Semaphore>,
     pub counters: Arc<Counters>,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
@@ -83,6 +85,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read::epoch))
         .routes(routes!(read::state))
         .routes(routes!(read::block))
+        .routes(routes!(export::export))
         .routes(routes!(transactions::post))
         .routes(routes!(transactions::find))
         .routes(routes!(events::stream))
@@ -155,6 +158,7 @@ pub async fn serve_until(
         running: Arc::new(Semaphore::new(MAX_REQUESTS)),
         bulks: Arc::new(Semaphore::new(duties::BULK_MIB)),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        exports: Arc::new(Semaphore::new(1)),
         counters: Arc::default(),
         stop: stop.clone(),
     };

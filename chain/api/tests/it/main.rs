@@ -4,6 +4,7 @@
 
 mod document;
 mod edges;
+mod export;
 mod live;
 mod lying;
 mod net;
