@@ -28,6 +28,11 @@ pub const BENCHES: &[Bench] = &[
         measures: "transfers, batch verification, settlement of 10,000 operators, orders",
     },
     Bench {
+        name: "transfers",
+        command: &["run", "--release", "--quiet", "-p", "cairn-api", "--example", "transfer_speed"],
+        measures: "transfers per second from HTTP to finality, one validator",
+    },
+    Bench {
         name: "proofs",
         command: &["run", "--release", "--quiet", "-p", "cairn-storage-rules", "--example", "proof_speed"],
         measures: "proof and verification of 20 challenges, the operator tree",

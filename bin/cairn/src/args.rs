@@ -100,6 +100,11 @@ pub struct DevnetArgs {
     /// The customer has paid for so many epochs of full, small leases and no more: see what an empty escrow does.
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(6..=100_000))]
     pub prepaid: Option<u32>,
+    /// Go on from a file of `cairn export state`, as the next fork: same balances, duties and nonces; what was signed for
+    /// the old fork counts no more. Needs the --seed, --operators and --epoch of the network that it is from, and the
+    /// operators' disks (`operators` in its --dir) copied into --dir: the state says what they hold, they hold it.
+    #[arg(long, value_name = "FILE", requires = "dir", conflicts_with = "demo")]
+    pub import: Option<PathBuf>,
     /// Store, prove, repair, recover and verify before your eyes, then stop. With a file: store that one.
     #[arg(long, num_args = 0..=1, default_missing_value = "")]
     pub demo: Option<String>,
@@ -226,7 +231,7 @@ pub enum ExportCommand {
         #[arg(long, default_value_t = 1)]
         sector: u16,
     },
-    /// The whole state, to start a new fork from.
+    /// The whole state at a final height, to go on from in a new fork (`cairn devnet --import`); prints its digest.
     State {
         /// File to write.
         #[arg(long)]

@@ -24,21 +24,6 @@ pub async fn export(client: &Client, out: Out, epoch: u64, sector: u16, file: &P
     Ok(())
 }
 
-/// `cairn export state --out FILE`.
-pub async fn export_state(client: &Client, out: Out, file: &Path) -> Result<()> {
-    let file = std::path::absolute(file)?;
-    let answer = client.devnet("export", &json!({"file": file})).await?;
-    out.answer(&answer, || {
-        format!(
-            "{} rows at height {}, digest {}",
-            answer["rows"],
-            answer["height"],
-            answer["digest"].as_str().unwrap_or("")
-        )
-    });
-    Ok(())
-}
-
 /// The settlement that the chain made final.
 pub async fn chain_id(client: &Client, sector: SectorId, epoch: Epoch) -> Result<Hash> {
     let row = client.get::<SectorEpochs>(&(epoch, sector)).await?;

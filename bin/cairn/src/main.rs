@@ -8,6 +8,7 @@ mod operator;
 mod output;
 mod port;
 mod s3;
+mod state;
 mod status;
 mod storage;
 
@@ -79,9 +80,7 @@ async fn run(cli: Cli, out: Out) -> Result<()> {
         Command::Export(ExportCommand::Epoch { epoch, out: file, sector }) => {
             audit::export(&client()?, out, epoch, sector, &file).await
         }
-        Command::Export(ExportCommand::State { out: file }) => {
-            audit::export_state(&client()?, out, &file).await
-        }
+        Command::Export(ExportCommand::State { out: file }) => state::export(&client()?, out, &file).await,
         Command::Key(k) => key::run(out, k),
         Command::Verify(v) => match (v.what, v.pack, v.trust) {
             (Some(VerifyCommand::Epoch { epoch, sector }), _, _) => {

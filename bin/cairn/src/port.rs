@@ -101,17 +101,7 @@ impl ChainPort for Port {
 
     async fn leases(&self) -> Result<Vec<LeaseEntry>, GatewayError> {
         let me = self.account.id();
-        let mut ids = self.client().leases_of(&me).await.map_err(chain)?;
-        // A node that was just started may not have its index of leases yet. An empty list from an account that has
-        // sent transactions is not believed at once: ordering a second set would hide the first.
-        let used = self.client().account(&me).await.map_err(chain)?.nonce > 0;
-        for _ in 0..100 {
-            if !used || !ids.is_empty() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            ids = self.client().leases_of(&me).await.map_err(chain)?;
-        }
+        let ids = self.client().leases_of(&me).await.map_err(chain)?;
         let mut out = Vec::new();
         for id in ids {
             if let Some(entry) = self.lease(&id).await?.filter(|e| e.closing.is_none()) {

@@ -1,7 +1,7 @@
 //! Refusals over HTTP, and how arguments are read.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cairn_crypto::address;
 use cairn_types::{AccountId, Epoch, Hash, Refusal, SectorId};
@@ -85,7 +85,11 @@ impl IntoResponse for Failure {
         let Refusal { code, cause, remedy } = self.refusal;
         let body =
             RefusalBody { code: code.to_owned(), cause: cause.into_owned(), remedy: remedy.to_owned() };
-        (self.status, Json(body)).into_response()
+        let mut answer = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod answer;
 mod body;
+mod connection;
 mod devnet;
 mod duties;
 mod events;
+mod export;
 mod guard;
 mod leases;
 mod metrics;

@@ -1,22 +1,19 @@
 //! Puts the handlers together and serves them.
 
+use crate::connection::Counted;
 use crate::devnet::DevnetControl;
 use crate::leases::LeaseIndex;
-use crate::{devnet, duties, events, guard, leases, metrics, read, transactions};
+use crate::{devnet, duties, events, export, guard, leases, metrics, read, transactions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use axum::serve::Listener;
 use cairn_node::Node;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,6 +24,9 @@ pub const MAX_CONNECTIONS: usize = 1024;
 const MAX_REQUESTS: usize = 256;
 /// Most event streams at once.
 const MAX_STREAMS: usize = 256;
+/// Longest time in which the server writes nothing to a connection: above the limits on a body and on an answer
+/// together. A client that sends its request drop by drop, or none at all, loses its slot.
+const QUIET: Duration = Duration::from_secs(180);
 /// Time for requests to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -40,6 +40,8 @@ pub(crate) struct Api {
     /// MiB of bundles and packs that may still be taken into memory.
     pub bulks: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
+    /// One export of the state at a time.
+    pub exports: Arc<Semaphore>,
     pub counters: Arc<Counters>,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
@@ -83,6 +85,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read::epoch))
         .routes(routes!(read::state))
         .routes(routes!(read::block))
+        .routes(routes!(export::export))
         .routes(routes!(transactions::post))
         .routes(routes!(transactions::find))
         .routes(routes!(events::stream))
@@ -155,10 +158,11 @@ pub async fn serve_until(
         running: Arc::new(Semaphore::new(MAX_REQUESTS)),
         bulks: Arc::new(Semaphore::new(duties::BULK_MIB)),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        exports: Arc::new(Semaphore::new(1)),
         counters: Arc::default(),
         stop: stop.clone(),
     };
-    let listener = Counted { listener, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    let listener = Counted::new(listener, MAX_CONNECTIONS, QUIET);
     let mut stopping = stop.clone();
     let graceful = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
@@ -171,69 +175,4 @@ pub async fn serve_until(
     }
     stop_tx.send_replace(true);
     tokio::time::timeout(GRACE, serving).await.unwrap_or(Ok(()))
-}
-
-/// A listener that takes no more connections than it has slots.
-struct Counted {
-    listener: TcpListener,
-    slots: Arc<Semaphore>,
-}
-
-impl Listener for Counted {
-    type Io = Connection;
-    type Addr = std::net::SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, Self::Addr) {
-        loop {
-            // The semaphore is never closed; should it be, waiting is right.
-            let Ok(slot) = self.slots.clone().acquire_owned().await else { continue };
-            let (stream, from) = Listener::accept(&mut self.listener).await;
-            if let Err(cause) = stream.set_nodelay(true) {
-                tracing::debug!(%cause, "a connection goes on with delays");
-            }
-            return (Connection { stream, _slot: slot }, from);
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that holds its slot.
-struct Connection {
-    stream: TcpStream,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }

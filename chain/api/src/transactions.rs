@@ -127,16 +127,17 @@ pub(crate) async fn post(
     body: Body,
 ) -> Answer<(StatusCode, Json<TxView>)> {
     let tx = decode(&headers, body).await?;
-    let status = api.node.status();
-    // Before the pool and before a trial: signatures of accounts cost time, and a trial does not check them.
-    check_stateless(&tx, status.network, status.fork).map_err(Failure::refused)?;
     if how.dry_run {
+        let status = api.node.status();
+        // A trial does not check the signatures of accounts; handing in does.
+        check_stateless(&tx, status.network, status.fork).map_err(Failure::refused)?;
         let receipt = api.node.simulate(&tx).await.map_err(Failure::refused)?;
         return Ok((StatusCode::OK, Json(TxView::of(&receipt))));
     }
-    let id = match api.node.submit(tx.clone()).await {
+    let id = tx.id();
+    let id = match api.node.submit(tx).await {
         // Handing the same bytes in twice is not a mistake: an answer may have been lost on its way.
-        Err(refusal) if refusal.code == "pool.known" => tx.id(),
+        Err(refusal) if refusal.code == "pool.known" => id,
         other => other.map_err(Failure::refused)?,
     };
     Ok(outcome(&api, id, if how.wait { WAIT } else { Duration::ZERO }).await)

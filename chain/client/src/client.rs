@@ -21,7 +21,7 @@ use cairn_types::{AccountId, Credits, DeviceId, Epoch, Hash, Height, LeaseId, Se
 use reqwest::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Largest bundle in bytes.
 pub const BUNDLE_LIMIT: usize = 256 << 20;
@@ -31,6 +31,10 @@ pub const PACK_LIMIT: usize = 1 << 30;
 const UPLOAD: Duration = Duration::from_secs(120);
 /// How often a transaction that was accepted is asked for: each time the node waits for up to 10 s.
 const WAITS: u32 = 6;
+/// How long a node may be starting.
+const STARTING: Duration = Duration::from_secs(20);
+/// Pause before a node that is starting is asked again; it waits by itself as well.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// A client of one node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -78,7 +82,8 @@ impl Client {
         Self::with_urls(vec![url.into()])
     }
 
-    /// A client with several nodes to choose from. Only the first is used until fail-over exists.
+    /// A client with up to sixteen nodes to choose from. It stays with one until that does not answer, and goes on with
+    /// the next; reads and transactions are repeated there by themselves.
     ///
     /// # Errors
     ///
@@ -98,7 +103,14 @@ impl Client {
 
     /// A node that goes back in time is not believed.
     pub(crate) fn note_height(&self, height: Height) -> Result<(), ClientError> {
-        let seen = self.0.seen.fetch_max(height.0, Ordering::Relaxed);
+        self.check_height(height)?;
+        self.0.seen.fetch_max(height.0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses what is older than a verified answer.
+    fn check_height(&self, height: Height) -> Result<(), ClientError> {
+        let seen = self.0.seen.load(Ordering::Relaxed);
         if height.0 < seen {
             let cause = format!("the answer is of height {height}, height {seen} was seen before");
             return Err(ClientError::new(ClientError::STALE, cause, "ask again, or ask another node"));
@@ -106,8 +118,16 @@ impl Client {
         Ok(())
     }
 
+    /// A read; while the node is starting, again and again for at most [`STARTING`].
     async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.http().json(self.http().request(Method::GET, path)).await
+        let asked = Instant::now();
+        loop {
+            let ask = || self.http().json(self.http().request(Method::GET, path));
+            match self.http().anywhere(ask).await {
+                Err(e) if e.is_starting() && asked.elapsed() < STARTING => tokio::time::sleep(RETRY).await,
+                answer => return answer,
+            }
+        }
     }
 
     async fn find<T: serde::de::DeserializeOwned>(
@@ -217,9 +237,13 @@ impl Client {
 
     async fn post(&self, tx: &Tx, query: &str) -> Result<Accepted, ClientError> {
         let path = format!("/v1/transactions{query}");
-        let request =
-            self.http().request(Method::POST, &path).header("content-type", OCTETS).body(encode(tx));
-        self.http().json(request).await
+        let body = Bytes::from(encode(tx));
+        // The same bytes may be handed in twice: they count once.
+        let ask = || {
+            let request = self.http().request(Method::POST, &path).header("content-type", OCTETS);
+            self.http().json(request.body(body.clone()))
+        };
+        self.http().anywhere(ask).await
     }
 
     /// Hands a transaction in and does not wait: the id, once the node's pool has it.
@@ -312,13 +336,16 @@ impl Client {
         Ok((events, Height(page.next)))
     }
 
-    /// Leases that a customer opened, in order of opening, as far back as the node remembers.
+    /// Leases that a customer opened, ended ones included, in order of opening. Complete up to the node's height when
+    /// it was asked: a node that has just started is asked again until it knows. The node's word: unverified.
     ///
     /// # Errors
     ///
-    /// Errors of transport.
+    /// `node.starting` when it does not know within twenty seconds; `client.stale` when the list is older than what was
+    /// verified before; errors of transport.
     pub async fn leases_of(&self, customer: &AccountId) -> Result<Vec<LeaseId>, ClientError> {
         let list: LeaseList = self.read(&format!("/v1/accounts/{customer}/leases")).await?;
+        self.check_height(Height(list.height))?;
         let parse =
             |text: &String| LeaseId::from_hex(text).ok_or_else(|| ClientError::garbled("not a lease id"));
         list.leases.iter().map(parse).collect()
@@ -338,7 +365,8 @@ impl Client {
     }
 
     async fn find_bytes(&self, path: &str, code: &str, limit: usize) -> Result<Option<Bytes>, ClientError> {
-        absent(self.http().bytes_within(self.http().request(Method::GET, path), limit, UPLOAD).await, &[code])
+        let ask = || self.http().bytes_within(self.http().request(Method::GET, path), limit, UPLOAD);
+        absent(self.http().anywhere(ask).await, &[code])
     }
 
     /// The bundle of a device, once the cut has passed.

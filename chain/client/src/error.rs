@@ -41,6 +41,11 @@ impl ClientError {
         self.is(Self::UNREACHABLE)
     }
 
+    /// Whether the node said that it cannot tell yet.
+    pub fn is_starting(&self) -> bool {
+        self.is("node.starting")
+    }
+
     pub(crate) fn unreachable(cause: impl fmt::Display) -> Self {
         Self::new(Self::UNREACHABLE, cause.to_string(), "check that the node runs and that the URL is right")
     }

@@ -5,6 +5,7 @@ use crate::wire::RefusalBody;
 use bytes::{Bytes, BytesMut};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longest wait for a connection.
@@ -15,6 +16,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// Largest JSON answer in bytes.
 pub(crate) const JSON_LIMIT: usize = 64 << 20;
+/// Most nodes of a client.
+const MAX_URLS: usize = 16;
 /// Octets.
 pub(crate) const OCTETS: &str = "application/octet-stream";
 
@@ -22,16 +25,18 @@ pub(crate) const OCTETS: &str = "application/octet-stream";
 #[derive(Debug)]
 pub(crate) struct Http {
     pool: reqwest::Client,
-    /// At least one; only the first is used until fail-over exists.
+    /// At least one.
     urls: Vec<String>,
+    /// Which of them is asked, modulo their number.
+    current: AtomicUsize,
 }
 
 impl Http {
     pub(crate) fn new(urls: Vec<String>) -> Result<Self, ClientError> {
         let bad =
             |cause: String| ClientError::new("client.url", cause, "use a URL like http://127.0.0.1:7070");
-        if urls.is_empty() {
-            return Err(bad("no URL of a node is given".into()));
+        if urls.is_empty() || urls.len() > MAX_URLS {
+            return Err(bad(format!("{} URLs of nodes are given, 1 to {MAX_URLS} are used", urls.len())));
         }
         let mut clean = Vec::with_capacity(urls.len());
         for url in urls {
@@ -48,12 +53,38 @@ impl Http {
             .tcp_nodelay(true)
             .build()
             .map_err(ClientError::unreachable)?;
-        Ok(Self { pool, urls: clean })
+        Ok(Self { pool, urls: clean, current: AtomicUsize::new(0) })
     }
 
     pub(crate) fn url(&self) -> &str {
+        let current = self.current.load(Ordering::Relaxed).checked_rem(self.urls.len()).unwrap_or(0);
         // The constructor refuses an empty list.
-        self.urls.first().map_or("", String::as_str)
+        self.urls.get(current).map_or("", String::as_str)
+    }
+
+    /// Sends; when no answer comes, the next request goes to the next node.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let asked = self.current.load(Ordering::Relaxed);
+        request.send().await.map_err(|cause| {
+            let next = asked.wrapping_add(1);
+            // Several requests that fail at once move on by one node together.
+            let _ = self.current.compare_exchange(asked, next, Ordering::Relaxed, Ordering::Relaxed);
+            transport(cause)
+        })
+    }
+
+    /// Asks one node after the other until one is there. Only for requests that may be repeated.
+    pub(crate) async fn anywhere<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        for _ in 1..self.urls.len() {
+            match ask().await {
+                Err(cause) if cause.is_unreachable() => {}
+                answer => return answer,
+            }
+        }
+        ask().await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -88,15 +119,14 @@ impl Http {
         limit: usize,
         time: Duration,
     ) -> Result<Bytes, ClientError> {
-        let response = request.timeout(time).send().await.map_err(transport)?;
+        let response = self.send(request.timeout(time)).await?;
         read(accepted(response).await?, limit).await
     }
 
     /// An answer that goes on.
     pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let answer = tokio::time::timeout(ANSWER, request.send()).await;
-        let response =
-            answer.map_err(|_| ClientError::unreachable("no answer in time"))?.map_err(transport)?;
+        let answer = tokio::time::timeout(ANSWER, self.send(request)).await;
+        let response = answer.map_err(|_| ClientError::unreachable("no answer in time"))??;
         accepted(response).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod client;
 mod error;
+mod export;
 mod http;
 mod light;
 mod poster;
@@ -14,6 +15,7 @@ pub mod wire;
 
 pub use client::{BUNDLE_LIMIT, Client, Included, PACK_LIMIT};
 pub use error::ClientError;
+pub use export::EXPORT_LIMIT;
 pub use light::{TrustedSeats, Verified, engine_network};
 pub use poster::{Device, Seat};
 pub use signer::{Account, VALID_BLOCKS};

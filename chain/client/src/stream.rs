@@ -200,7 +200,7 @@ impl Stream for EpochTicks {
 /// Where the watch stands.
 enum Watch {
     Begin(Client),
-    Follow(Client, Reader),
+    Follow(Client, Box<Reader>),
     End,
 }
 
@@ -210,7 +210,7 @@ impl Client {
         EpochTicks(Box::pin(futures::stream::unfold(Watch::Begin(self.clone()), |watch| async move {
             match watch {
                 Watch::Begin(client) => match begin(&client).await {
-                    Ok((tick, reader)) => Some((Ok(tick), Watch::Follow(client, reader))),
+                    Ok((tick, reader)) => Some((Ok(tick), Watch::Follow(client, Box::new(reader)))),
                     Err(e) => Some((Err(e), Watch::End)),
                 },
                 Watch::Follow(client, mut reader) => match follow(&client, &mut reader).await {

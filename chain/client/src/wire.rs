@@ -138,6 +138,8 @@ pub struct HistoryPage {
 /// Leases of a customer.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LeaseList {
+    /// Height up to which the list is complete.
+    pub height: u64,
     /// Lease ids, hexadecimal, in order of opening.
     pub leases: Vec<String>,
 }

@@ -133,24 +133,25 @@ impl Running {
         };
         Ok(Proof { height, state_root, value: value.map(|v| v.0), proof })
     }
+}
 
-    async fn block(&self, height: u64) -> Option<StoredBlock> {
-        let height = Height::new(height);
-        let block = self.marshal.get_block(height).await?;
-        let certificate = self.marshal.get_finalization(height).await;
-        Some(StoredBlock {
-            block: block.inner().to_final(block.digest()),
-            bytes: block.encode().to_vec(),
-            certificate: certificate.map(|certificate| certificate.encode().to_vec()),
-        })
-    }
+/// A final block as the archive of a validator holds it.
+pub(crate) async fn stored(marshal: &Marshal, height: u64) -> Option<StoredBlock> {
+    let height = Height::new(height);
+    let block = marshal.get_block(height).await?;
+    let certificate = marshal.get_finalization(height).await;
+    Some(StoredBlock {
+        block: block.inner().to_final(block.digest()),
+        bytes: block.encode().to_vec(),
+        certificate: certificate.map(|certificate| certificate.encode().to_vec()),
+    })
 }
 
 fn read_error(cause: impl fmt::Display) -> EngineError {
     EngineError::Read(cause.to_string())
 }
 
-fn height_of(metadata: Option<Value>) -> Result<u64, EngineError> {
+pub(crate) fn height_of(metadata: Option<Value>) -> Result<u64, EngineError> {
     // An empty database was never committed to: that is the genesis block.
     let Some(Value(bytes)) = metadata else { return Ok(0) };
     let bytes: [u8; 8] = bytes.try_into().map_err(|_| read_error("the commit has no height"))?;
@@ -264,7 +265,24 @@ impl Engine {
     ///
     /// The engine has stopped or failed.
     pub async fn block(&self, height: u64) -> Result<Option<StoredBlock>, EngineError> {
-        self.ask(move |running| async move { running.block(height).await }).await
+        self.ask(move |running| async move { stored(&running.marshal, height).await }).await
+    }
+
+    /// Answers a request of state sync: see [`crate::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Config`] for a request that does not decode or that is for a state which is not held; the engine
+    /// has stopped or failed.
+    pub async fn serve_sync(&self, request: Vec<u8>) -> Result<Vec<u8>, EngineError> {
+        if request.len() > crate::sync::MAX_REQUEST {
+            return Err(EngineError::Config(format!("a request of state sync has {} bytes", request.len())));
+        }
+        let answer =
+            self.ask(|running| async move { crate::sync::serve(&running.database, &request).await }).await?;
+        answer.map_err(|cause| {
+            EngineError::Config(format!("not a request of state sync that can be served: {cause}"))
+        })
     }
 
     /// Changes the time between blocks at once; zero: as fast as possible. More than one

@@ -70,7 +70,7 @@ pub fn verify_possession(vote_public: &[u8], network: &[u8], proof: &[u8]) -> bo
 /// The seats of one epoch.
 pub(crate) type Seats = BiMap<Identity, VotePublic>;
 
-/// The one seat of a lone validator.
+/// Seats from their members; `None` when a key appears twice.
 pub(crate) fn seats(members: Vec<(Identity, VotePublic)>) -> Option<Seats> {
     Seats::try_from(members).ok()
 }
@@ -86,11 +86,14 @@ pub(crate) fn signer(network: &[u8], seats: Seats, private: Private) -> Option<S
     Scheme::signer(network, seats, private)
 }
 
-/// The voting scheme of a lone validator.
-pub(crate) fn solo_scheme(network: &[u8], me: Identity, private: Private) -> Scheme {
-    let public = ops::compute_public::<MinSig>(&private);
-    let seats = seats(vec![(me, public)]).expect("one pair has no duplicates");
-    signer(network, seats, private).expect("the set holds exactly this key")
+/// The scheme of whoever holds no seat: it checks and does not sign.
+pub(crate) fn verifier(network: &[u8], seats: Seats) -> Scheme {
+    Scheme::verifier(network, seats)
+}
+
+/// The seat of a lone validator.
+pub(crate) fn solo_seats(me: Identity, private: &Private) -> Seats {
+    seats(vec![(me, public(private))]).expect("one pair has no duplicates")
 }
 
 /// The public half of a vote key.

@@ -12,12 +12,14 @@ mod error;
 mod keys;
 pub mod light;
 mod machine;
+mod orchestrator;
 mod pace;
 mod proof;
+mod seating;
 mod silence;
 pub mod sim;
 mod solo;
-mod sync;
+pub mod sync;
 mod validator;
 mod value;
 

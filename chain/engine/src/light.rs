@@ -35,6 +35,16 @@ pub enum LightError {
     /// A certificate for something else.
     #[error("the certificate is for another block; ask another node")]
     OtherBlock,
+    /// A certificate of another epoch of seats.
+    #[error(
+        "the certificate is of epoch {found} of seats, these are the seats of epoch {wanted}; follow the seats from block to block"
+    )]
+    OtherEpoch {
+        /// Epoch of the certificate.
+        found: u64,
+        /// Epoch of the set.
+        wanted: u64,
+    },
     /// Signatures that do not hold.
     #[error(
         "the certificate is not signed by more than two thirds of these seats; do not trust the node that sent it"
@@ -49,10 +59,24 @@ pub enum LightError {
 #[derive(Clone, Debug)]
 pub struct SeatSet {
     scheme: Scheme,
+    /// The only epoch of seats whose certificates are believed.
+    epoch: u64,
 }
 
 impl SeatSet {
-    /// Builds a set from (ed25519 identity, BLS vote key) pairs, in any order.
+    /// Builds the set of epoch zero, which is the only one where seats do not change: see [`SeatSet::of_epoch`].
+    ///
+    /// # Errors
+    ///
+    /// [`LightError::Seats`].
+    pub fn new<V: AsRef<[u8]>>(network: &[u8], members: &[([u8; 32], V)]) -> Result<Self, LightError> {
+        Self::of_epoch(network, 0, members)
+    }
+
+    /// Builds the set of an epoch of seats from (ed25519 identity, BLS vote key) pairs, in any order.
+    ///
+    /// The set certifies blocks of this epoch and no others: seats that have left could sign anything for later
+    /// ones, with nothing left to lose.
     ///
     /// The caller vouches that each vote key's possession was proved
     /// ([`crate::verify_possession`]); without it a set can be forged by its last member.
@@ -60,7 +84,11 @@ impl SeatSet {
     /// # Errors
     ///
     /// [`LightError::Seats`].
-    pub fn new<V: AsRef<[u8]>>(network: &[u8], members: &[([u8; 32], V)]) -> Result<Self, LightError> {
+    pub fn of_epoch<V: AsRef<[u8]>>(
+        network: &[u8],
+        epoch: u64,
+        members: &[([u8; 32], V)],
+    ) -> Result<Self, LightError> {
         if members.is_empty() || members.len() > MAX_SEATS {
             return Err(LightError::Seats(format!("{} seats, 1 to {MAX_SEATS} are allowed", members.len())));
         }
@@ -72,7 +100,7 @@ impl SeatSet {
             keys.push((identity, vote));
         }
         let seats: Seats = seats(keys).ok_or_else(|| LightError::Seats("a key appears twice".to_owned()))?;
-        Ok(Self { scheme: Scheme::verifier(network, seats) })
+        Ok(Self { scheme: Scheme::verifier(network, seats), epoch })
     }
 }
 
@@ -110,7 +138,7 @@ pub fn verify_certificate(
 ///
 /// # Errors
 ///
-/// [`LightError::Certificate`], [`LightError::OtherBlock`] or [`LightError::Signature`].
+/// [`LightError::Certificate`], [`LightError::OtherBlock`], [`LightError::OtherEpoch`] or [`LightError::Signature`].
 pub fn verify_digest(seats: &SeatSet, digest: Hash, certificate: &[u8]) -> Result<(), LightError> {
     if certificate.len() > MAX_CERTIFICATE {
         return Err(LightError::Certificate(format!(
@@ -123,6 +151,10 @@ pub fn verify_digest(seats: &SeatSet, digest: Hash, certificate: &[u8]) -> Resul
         .map_err(|cause| LightError::Certificate(cause.to_string()))?;
     if finalization.proposal.payload.0 != digest {
         return Err(LightError::OtherBlock);
+    }
+    let found = finalization.proposal.round.epoch().get();
+    if found != seats.epoch {
+        return Err(LightError::OtherEpoch { found, wanted: seats.epoch });
     }
     // One aggregate is checked without blinding: the generator is required by the trait only.
     if !finalization.verify(&mut rand::rng(), &seats.scheme, &Sequential) {

@@ -7,6 +7,7 @@ use crate::{
     error::EngineError,
     keys,
     machine::Machine,
+    seating::Seating,
     silence::{Alone, Silence},
     validator::{Channels, Params, start_validator},
 };
@@ -146,13 +147,14 @@ fn run(
         let identity = keys::identity_private(&config.identity_seed);
         let me = identity.public_key();
         let private = keys::vote_private(&config.vote_secret);
-        let scheme = keys::solo_scheme(&config.network, me.clone(), private);
+        let seats = keys::solo_seats(me.clone(), &private);
         let (interval_tx, interval) = watch::channel(config.interval);
         let (tip, tip_rx) = watch::channel(0);
         let params = Params {
             prefix: "solo".to_owned(),
             me: me.clone(),
-            scheme,
+            seating: Seating::new(&config.network, private, seats, None),
+            seats: 1,
             machine,
             max_body: config.max_body,
             interval,

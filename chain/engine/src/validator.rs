@@ -1,15 +1,18 @@
 //! Wires every actor of one validator: the only place that knows how they fit together.
 
 use crate::{
-    app::{App, Db, Dbs, Runtime},
-    block::{Block, D, Identity},
+    app::{App, Dbs, Runtime},
+    block::{Block, Ctx, D, Identity},
     keys::Scheme,
     machine::Machine,
+    orchestrator::{Boundaries, EpochChannels, Launch, Muxes, Orchestrator},
     pace::Paced,
-    sync::NoSource,
+    seating::Seating,
+    sync::ByteSource,
 };
 use commonware_broadcast::buffered;
 use commonware_consensus::{
+    CertifiableAutomaton, Relay, Reporter, Reporters,
     marshal::{
         self,
         core::{Actor as MarshalActor, Mailbox as MarshalMailbox},
@@ -20,18 +23,16 @@ use commonware_consensus::{
         self,
         config::{Floor, ForwardPolicy, SkipPolicy},
         elector::RoundRobin,
+        types::Activity,
     },
     types::{Epoch, FixedEpocher, ViewDelta},
 };
-use commonware_cryptography::{
-    Digested, Digestible as _, Sha256,
-    certificate::{ConstantProvider, Scheme as _, Verifier as _},
-};
+use commonware_cryptography::{Digested, Digestible as _, Sha256, certificate::Verifier as _};
 use commonware_glue::stateful::{
     Config as StatefulConfig, Stateful, SyncPlan,
     db::{DatabaseSet, SyncEngineConfig},
 };
-use commonware_p2p::{Blocker, Provider as PeerProvider, Receiver, Sender};
+use commonware_p2p::{Blocker, Provider as PeerProvider, Receiver, Sender, utils::mux};
 use commonware_parallel::Sequential;
 use commonware_runtime::{Handle, Metrics, buffer::paged::CacheRef};
 use commonware_storage::{
@@ -72,7 +73,9 @@ pub(crate) struct Params {
     /// Unique prefix of the storage partitions.
     pub prefix: String,
     pub me: Identity,
-    pub scheme: Scheme,
+    pub seating: Seating,
+    /// Seats of the largest set that the network will have.
+    pub seats: u32,
     pub machine: Arc<dyn Machine>,
     pub max_body: usize,
     pub interval: watch::Receiver<Duration>,
@@ -92,7 +95,8 @@ pub(crate) struct Validator<E: Runtime + Metrics> {
 /// Largest message of a network of `seats` validators, in bytes.
 pub(crate) fn max_message_size(seats: u32, max_body: usize) -> u32 {
     commonware_p2p::max_message_size(&[
-        simplex::max_payload_size::<Scheme, D>(seats),
+        // Each epoch of seats has a channel within the channel.
+        mux::prefixed(simplex::max_payload_size::<Scheme, D>(seats)),
         marshal::max_payload_size::<Standard<Block>, Scheme>(seats, &max_body),
     ])
 }
@@ -113,7 +117,7 @@ fn archive<C>(prefix: &str, name: &str, cache: &CacheRef, codec_config: C) -> pr
     }
 }
 
-fn state_config(prefix: &str, cache: &CacheRef) -> VariableConfig<EightCap, ((), ()), Sequential> {
+pub(crate) fn state_config(prefix: &str, cache: &CacheRef) -> VariableConfig<EightCap, ((), ()), Sequential> {
     VariableConfig {
         merkle_config: MerkleConfig {
             journal_partition: format!("{prefix}-state-tree"),
@@ -144,12 +148,11 @@ fn state_config(prefix: &str, cache: &CacheRef) -> VariableConfig<EightCap, ((),
 fn marshal_config(
     params: &Params,
     cache: &CacheRef,
-    epocher: FixedEpocher,
     start: marshal::Start<Scheme, D, Digested<Block>>,
-) -> marshal::Config<ConstantProvider<Scheme, Epoch>, FixedEpocher, Sequential, Block, Digested<Block>> {
+) -> marshal::Config<Seating, FixedEpocher, Sequential, Block, Digested<Block>> {
     marshal::Config {
-        provider: ConstantProvider::new(params.scheme.clone()),
-        epocher,
+        provider: params.seating.clone(),
+        epocher: params.seating.epocher(),
         start,
         partition_prefix: params.prefix.clone(),
         mailbox_size: MAILBOX,
@@ -185,7 +188,7 @@ where
 
 /// A lone validator has nobody to skip, and must not skip itself while it is paced.
 fn skip_policy(params: &Params) -> SkipPolicy {
-    if params.scheme.participants().len() == 1 {
+    if params.seats == 1 {
         SkipPolicy::Disabled
     } else {
         SkipPolicy::Enabled { timeout: params.leader_timeout * 5, budget: simplex::SkipBudget::Participants }
@@ -228,7 +231,8 @@ where
     broadcast.start(channels.broadcast);
 
     let prefix = &params.prefix;
-    let finals = archive(prefix, "final", &cache, params.scheme.certificate_codec_config());
+    // Written by ourselves, by sets of any size: the bound of one set would not read another's.
+    let finals = archive(prefix, "final", &cache, Scheme::certificate_codec_config_unbounded());
     let finals = prunable::Archive::init(context.child("finalizations"), finals).await;
     let finals =
         finals.unwrap_or_else(|cause| panic!("the archive of certificates cannot be opened: {cause}"));
@@ -239,11 +243,9 @@ where
     let targets = <Dbs<E> as DatabaseSet<E>>::initial_sync_targets();
     let genesis = Block::genesis(params.machine.genesis_id(), &targets);
     let digest = genesis.digest();
-    // One epoch without end until seats can change (docs/adr/0001).
-    let epocher = FixedEpocher::new(NZU64!(u64::MAX));
     let plan = SyncPlan::init(context.child("plan"), prefix.clone()).await;
     let start = plan.marshal_start(Digested::precomputed(genesis.clone(), digest));
-    let config = marshal_config(&params, &cache, epocher.clone(), start);
+    let config = marshal_config(&params, &cache, start);
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
         context.child("marshal"),
         finals,
@@ -263,7 +265,7 @@ where
             marshal: (marshal.clone(), floor),
             mailbox_size: MAILBOX,
             plan,
-            resolvers: NoSource::<Db<E>>::default(),
+            resolvers: ByteSource::<E>::silent(),
             sync_config: SyncEngineConfig {
                 fetch_batch_size: NZU64!(32),
                 apply_batch_size: NZU64!(64),
@@ -273,40 +275,96 @@ where
             strategy: Sequential,
         },
     );
+    let epocher = params.seating.epocher();
     let deferred = Deferred::new(context.child("deferred"), mailbox.clone(), marshal.clone(), epocher);
-    marshal_actor.start(mailbox.clone(), buffer, resolver);
+    let (boundaries, changes) = Boundaries::new(params.seating.clone());
+    marshal_actor.start(Reporters::from((mailbox.clone(), boundaries)), buffer, resolver);
     stateful.start();
-    let skip = skip_policy(&params);
-    let paced = Paced::new(context.child("pace"), deferred.clone(), params.interval.clone());
-    let engine = simplex::Engine::new(
-        context.child("simplex"),
-        simplex::Config {
-            scheme: params.scheme,
-            elector: RoundRobin::<Sha256>::default(),
-            blocker,
-            automaton: paced,
-            relay: deferred.clone(),
-            reporter: deferred,
-            strategy: Sequential,
-            partition: format!("{prefix}-simplex"),
-            mailbox_size: MAILBOX,
-            epoch: Epoch::zero(),
-            floor: Floor::Genesis(digest),
-            replay_buffer: BUFFER,
-            write_buffer: BUFFER,
-            page_cache: cache,
-            leader_timeout: params.leader_timeout,
-            certification_timeout: params.leader_timeout + params.leader_timeout / 4,
-            timeout_retry: params.leader_timeout,
-            view_retention: ViewDelta::new(100),
-            skip,
-            fetch_timeout: NZDuration!(Duration::from_secs(2)),
-            fetch_retry_delay: Duration::from_secs(1),
-            forward: ForwardPolicy::Disabled,
-            track_historical_votes: false,
-        },
-    );
-    let engine = engine.start(channels.vote, channels.certificate, channels.resolver);
+    let (muxes, ahead) = Muxes::start(&context, channels.vote, channels.certificate, channels.resolver);
     let database = mailbox.subscribe_databases().await;
+    let orchestrator = Orchestrator {
+        seating: params.seating.clone(),
+        marshal: marshal.clone(),
+        database: database.clone(),
+        tip: params.tip.subscribe(),
+        genesis: digest,
+        muxes,
+        launch: Launcher {
+            automaton: Paced::new(context.child("pace"), deferred.clone(), params.interval.clone()),
+            application: deferred,
+            context: context.child("consensus"),
+            blocker,
+            skip: skip_policy(&params),
+            timeout: params.leader_timeout,
+            prefix: params.prefix.clone(),
+            cache,
+        },
+    };
+    let engine = context.child("orchestrator").spawn(|_| orchestrator.run(changes, ahead));
     Validator { database, marshal, engine }
+}
+
+/// Starts engines of consensus: all alike but for their seats, epoch and floor.
+struct Launcher<E, B, P, A> {
+    context: E,
+    blocker: B,
+    automaton: P,
+    application: A,
+    skip: SkipPolicy,
+    timeout: Duration,
+    prefix: String,
+    cache: CacheRef,
+}
+
+/// The journal of an epoch's votes. Storage format: never change.
+fn journal(prefix: &str, epoch: Epoch) -> String {
+    if epoch == Epoch::zero() { format!("{prefix}-simplex") } else { format!("{prefix}-simplex-{epoch}") }
+}
+
+impl<E, S, B, P, A> Launch<S> for Launcher<E, B, P, A>
+where
+    E: Runtime + Metrics,
+    S: Sender<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+    P: CertifiableAutomaton<Context = Ctx, Digest = D>,
+    A: Relay<Digest = D, PublicKey = Identity, Plan = simplex::Plan<Identity>>
+        + Reporter<Activity = Activity<Scheme, D>>,
+{
+    fn launch(
+        &self,
+        epoch: Epoch,
+        scheme: Scheme,
+        floor: Floor<Scheme, D>,
+        channels: EpochChannels<S>,
+    ) -> Handle<()> {
+        let engine = simplex::Engine::new(
+            self.context.child("simplex").with_attribute("epoch", epoch),
+            simplex::Config {
+                scheme,
+                elector: RoundRobin::<Sha256>::default(),
+                blocker: self.blocker.clone(),
+                automaton: self.automaton.clone(),
+                relay: self.application.clone(),
+                reporter: self.application.clone(),
+                strategy: Sequential,
+                partition: journal(&self.prefix, epoch),
+                mailbox_size: MAILBOX,
+                epoch,
+                floor,
+                replay_buffer: BUFFER,
+                write_buffer: BUFFER,
+                page_cache: self.cache.clone(),
+                leader_timeout: self.timeout,
+                certification_timeout: self.timeout + self.timeout / 4,
+                timeout_retry: self.timeout,
+                view_retention: ViewDelta::new(100),
+                skip: self.skip,
+                fetch_timeout: NZDuration!(Duration::from_secs(2)),
+                fetch_retry_delay: Duration::from_secs(1),
+                forward: ForwardPolicy::Disabled,
+                track_historical_votes: false,
+            },
+        );
+        engine.start(channels.vote, channels.certificate, channels.resolver)
+    }
 }

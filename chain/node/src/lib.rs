@@ -4,6 +4,7 @@
 //! and does a seat's duties. It knows sectors only through the `Sectors` that it is given.
 
 mod config;
+mod export;
 mod files;
 mod judge;
 mod kv;
@@ -19,5 +20,6 @@ mod worker;
 
 pub use cairn_engine::{Proof, StoredBlock};
 pub use config::{NodeConfig, NodeError, SeatKeys};
+pub use export::{EXPORT_LIMIT, StateFile};
 pub use node::Node;
 pub use types::{BlockEvents, ChargeProof, Status};

@@ -233,6 +233,11 @@ impl Node {
         self.0.row::<T>(key).await
     }
 
+    /// An entry of the latest final state as it is stored: readable key and row.
+    pub async fn entry(&self, key: Key) -> Result<Option<Vec<u8>>, Refusal> {
+        self.0.engine.get(key).await.map_err(engine_refusal)
+    }
+
     /// Rows of a table after `after` (a stored key), at most `limit` (and at most 4096), with their stored keys in
     /// their order. Pages are not of one block.
     pub async fn scan<T: Table>(

@@ -2,7 +2,7 @@
 
 use cairn_ledger::tx::Tx;
 use cairn_types::{AccountId, Amount, DeviceId, Hash, Refusal, encode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most transactions.
 pub(crate) const MAX_COUNT: usize = 10_000;
@@ -58,12 +58,16 @@ struct Entry {
     cost: Amount,
 }
 
+/// Class in a block, and number of arrival.
+type Place = (u8, u64);
+
 /// The pool.
 #[derive(Default)]
 pub(crate) struct Pool {
-    entries: BTreeMap<(u8, u64), Entry>,
-    places: BTreeMap<Hash, (u8, u64)>,
-    senders: BTreeMap<Sender, usize>,
+    entries: BTreeMap<Place, Entry>,
+    places: BTreeMap<Hash, Place>,
+    /// What waits of each sender: with thousands waiting, nobody looks through all of them for one sender's.
+    senders: BTreeMap<Sender, BTreeSet<Place>>,
     bytes: usize,
     arrivals: u64,
 }
@@ -84,18 +88,20 @@ impl Pool {
 
     /// Next free nonce of an account above the state's, and what its waiting transactions cost.
     pub(crate) fn pending(&self, account: &AccountId, nonce: u64) -> (u64, Amount) {
-        if !self.senders.contains_key(&Sender::Account(*account)) {
-            return (nonce, Amount::ZERO);
-        }
         let (mut next, mut cost) = (nonce, Amount::ZERO);
-        for entry in self.entries.values() {
+        for entry in self.of(account) {
             let Tx::Account(t, _) = &entry.tx else { continue };
-            if t.nonce >= nonce && entry.sender == Sender::Account(*account) {
+            if t.nonce >= nonce {
                 next = next.max(t.nonce.saturating_add(1));
                 cost = cost.saturating_add(entry.cost);
             }
         }
         (next, cost)
+    }
+
+    fn of(&self, account: &AccountId) -> impl Iterator<Item = &Entry> {
+        let places = self.senders.get(&Sender::Account(*account)).into_iter().flatten();
+        places.filter_map(|place| self.entries.get(place))
     }
 
     /// Takes a transaction in. `cost`: fee and tip.
@@ -104,7 +110,7 @@ impl Pool {
         if self.contains(&id) {
             return Err(Refusal::new("pool.known", "the transaction waits already", "wait for its receipt"));
         }
-        let held = self.senders.get(&sender).copied().unwrap_or(0);
+        let held = self.senders.get(&sender).map_or(0, BTreeSet::len);
         if held >= sender.limit() {
             return Err(full(format!("{held} transactions of this sender wait already")));
         }
@@ -116,7 +122,7 @@ impl Pool {
         let place = (sender.class(), self.arrivals);
         self.arrivals += 1;
         self.bytes += size;
-        *self.senders.entry(sender).or_default() += 1;
+        self.senders.entry(sender).or_default().insert(place);
         self.places.insert(id, place);
         self.entries.insert(place, Entry { tx, id, sender, size, cost });
         Ok(id)
@@ -124,15 +130,13 @@ impl Pool {
 
     /// Removes a transaction; true if it was there.
     pub(crate) fn remove(&mut self, id: &Hash) -> bool {
-        let Some(entry) = self.places.remove(id).and_then(|place| self.entries.remove(&place)) else {
-            return false;
-        };
+        let Some(place) = self.places.remove(id) else { return false };
+        let Some(entry) = self.entries.remove(&place) else { return false };
         self.bytes -= entry.size;
-        let sender = entry.sender;
-        if let Some(n) = self.senders.get_mut(&sender) {
-            *n -= 1;
-            if *n == 0 {
-                self.senders.remove(&sender);
+        if let Some(places) = self.senders.get_mut(&entry.sender) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.senders.remove(&entry.sender);
             }
         }
         true
@@ -152,10 +156,8 @@ impl Pool {
 
     /// Ids of transactions that wait, with their nonce, of an account.
     pub(crate) fn stale(&self, account: &AccountId, nonce: u64) -> Vec<Hash> {
-        let old = |e: &&Entry| {
-            e.sender == Sender::Account(*account) && matches!(&e.tx, Tx::Account(t, _) if t.nonce < nonce)
-        };
-        self.entries.values().filter(old).map(|e| e.id).collect()
+        let old = |e: &&Entry| matches!(&e.tx, Tx::Account(t, _) if t.nonce < nonce);
+        self.of(account).filter(old).map(|e| e.id).collect()
     }
 }
 

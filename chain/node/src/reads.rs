@@ -13,6 +13,7 @@ use cairn_ledger::tx::ClaimProof;
 use cairn_types::{AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, Refusal, SectorId, decode};
 
 use crate::ChargeProof;
+use crate::export::{EXPORT_LIMIT, too_large};
 use crate::files;
 use crate::node::{Inner, MAX_INTERVAL, Pace, chain_row, engine_refusal};
 use crate::shared::store_refusal;
@@ -21,6 +22,8 @@ use crate::shared::store_refusal;
 const BUNDLES_PER_DEVICE: usize = 4;
 /// Rows of one page of an export.
 const PAGE: usize = 16_384;
+/// Entries of a memory or a tally, ascending by key.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 /// Times that an export tries to read the whole state between two blocks.
 const TRIES: usize = 8;
 
@@ -98,7 +101,7 @@ impl Inner {
     }
 
     /// The latest final settlement with a part of the tally after it.
-    fn latest(&self, sector: SectorId) -> Result<Option<(Epoch, Vec<(Vec<u8>, Vec<u8>)>)>, Refusal> {
+    fn latest(&self, sector: SectorId) -> Result<Option<(Epoch, Pairs)>, Refusal> {
         let Some((epoch, _)) = self.core.store.promoted(sector).map_err(store_refusal)? else {
             return Ok(None);
         };
@@ -154,8 +157,9 @@ impl Inner {
         for _ in 0..TRIES {
             let before = chain_row(self).await?;
             let mut rows = Vec::new();
+            let mut room = EXPORT_LIMIT;
             for (table, _) in TABLES {
-                rows.extend(self.table(*table).await?);
+                rows.extend(self.table(*table, &mut room).await?);
             }
             let mut contents = Vec::new();
             let mut agree = true;
@@ -180,12 +184,15 @@ impl Inner {
         ))
     }
 
-    async fn table(&self, table: u8) -> Result<Vec<(Key, Vec<u8>)>, Refusal> {
+    /// All rows of a table, as long as their bytes fit into `room`.
+    async fn table(&self, table: u8, room: &mut usize) -> Result<Vec<(Key, Vec<u8>)>, Refusal> {
         let mut rows = Vec::new();
         loop {
             let after = rows.last().map(|(k, _): &(Key, Vec<u8>)| *k);
             let page = self.engine.scan(table, after, PAGE).await.map_err(engine_refusal)?;
             let last = page.len() < PAGE;
+            let size: usize = page.iter().map(|(key, row)| key.len().saturating_add(row.len())).sum();
+            *room = room.checked_sub(size).ok_or_else(too_large)?;
             rows.extend(page);
             if last {
                 return Ok(rows);

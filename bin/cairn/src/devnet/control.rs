@@ -124,7 +124,6 @@ impl Devnet {
             "escrow" => self.escrow().await,
             "pay" => self.pay(body["credits"].as_u64().unwrap_or_default()).await,
             "dispute" => self.dispute(text(body, "operator")).await,
-            "export" => self.export(text(body, "file")).await,
             "lose-gateway" => self.lose_gateway().await,
             "recover" => self.recover(text(body, "phrase"), epoch).await,
             other => Err(Refusal::with(
@@ -228,14 +227,6 @@ impl Devnet {
             }
         }
         Err(failed("the event stream ended"))
-    }
-
-    async fn export(&self, file: &str) -> Result<Value, Refusal> {
-        let export = self.node.export_state().await?;
-        std::fs::write(file, cairn_types::encode(&export)).map_err(failed)?;
-        Ok(
-            json!({"height": export.height.0, "rows": export.rows.len(), "digest": export.digest().to_string()}),
-        )
     }
 
     /// The gateway's process and disk are gone: no index, no lease keys, nothing in memory.

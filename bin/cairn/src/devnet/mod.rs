@@ -12,12 +12,13 @@ use anyhow::{Context, Result};
 use cairn_client::{Account, Client};
 use cairn_crypto::address;
 use cairn_crypto::keyfile;
+use cairn_ledger::genesis::Export;
 use cairn_net::{Local, Transport};
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_operator::Clock;
 use cairn_storage_gateway::gateway::{Config, Gateway};
 use cairn_storage_gateway::server::{self, ServerConfig, ServerHandle};
-use cairn_types::LeaseId;
+use cairn_types::{LeaseId, NetworkId};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -118,6 +119,7 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
     let terms = Ordered::new(args, epoch);
     let genesis = genesis::genesis(&keys, args.operators, epoch, terms.prepaid());
     let hrp = genesis.hrp.clone();
+    let import = imported(args, dir, genesis.network())?;
     // Ports first: nothing is written when they are taken.
     let api = listen(args.api_port, "the API").await?;
     let s3 = listen(args.s3_port, "S3").await?;
@@ -134,7 +136,7 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
             vote: keys.vote(),
         }),
         interval: SETUP_INTERVAL,
-        import: None,
+        import,
     })
     .await?;
     setup::setup(&node, &keys, args.operators).await?;
@@ -186,6 +188,24 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
     devnet.serve(gateway, s3).await?;
     control.attach(&devnet, epoch);
     Ok(devnet)
+}
+
+/// The state to go on from, if one is named.
+fn imported(args: &DevnetArgs, dir: &Path, network: NetworkId) -> Result<Option<Export>> {
+    let Some(file) = &args.import else { return Ok(None) };
+    let state = crate::state::import(file, network)?;
+    let disks = dir.join("operators");
+    if !disks.is_dir() {
+        return Err(Failure::new(
+            "import.disks",
+            format!(
+                "the state has leases, and {} with what was stored under them is not there",
+                disks.display()
+            ),
+            "copy the directory `operators` of the network that was exported into --dir first",
+        ));
+    }
+    Ok(Some(state.export))
 }
 
 /// Key files, 0600, marked worthless.

@@ -1,7 +1,7 @@
 //! The client against a running node.
 
 use crate::net::{Net, WEALTH, id, key};
-use cairn_client::{ClientError, TrustedSeats};
+use cairn_client::{Account, Client, ClientError, TrustedSeats};
 use cairn_ledger::events::Event;
 use cairn_ledger::tables::Accounts;
 use cairn_ledger::tx::{AccountTx, Action, Tx};
@@ -160,6 +160,28 @@ async fn epochs_are_watched_with_their_heights_and_seeds() {
         serde_json::from_str(&http.get(path).send().await.unwrap().text().await.unwrap()).unwrap();
     assert_eq!(epoch["start_height"], seeded.start.0);
     assert_eq!(epoch["seed"], hex::encode(seeded.seed.unwrap().0));
+    net.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_is_replaced_by_the_next() {
+    let net = Net::start(None).await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let client = Client::with_urls(vec![gone.clone(), net.url.clone()]).unwrap();
+    assert_eq!(client.url(), gone);
+    let rich = Account::new(client.clone(), key(1));
+    rich.transfer(id(2), GIFT).await.unwrap();
+    assert_eq!(client.url(), net.url);
+    assert_eq!(client.account(&id(2)).await.unwrap().balance, GIFT);
+    // A transaction finds the next node as a read does.
+    let client = Client::with_urls(vec![gone.clone(), net.url.clone()]).unwrap();
+    let tx = rich.sign(Action::Transfer { to: id(3), amount: GIFT }).await.unwrap();
+    client.submit_and_wait(&tx).await.unwrap();
+    let nowhere = Client::with_urls(vec![gone.clone(), gone]).unwrap();
+    assert!(nowhere.status().await.is_err_and(|e| e.is_unreachable()));
+    assert!(Client::with_urls(vec![net.url.clone(); 17]).is_err_and(|e| e.is("client.url")));
     net.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use cairn_api::{DevnetControl, serve_until};
 use cairn_client::{Account, Client};
 use cairn_crypto::{Authority, BlsSecret, SecretKey};
-use cairn_ledger::genesis::{Genesis, GenesisSeat};
+use cairn_ledger::genesis::{Export, Genesis, GenesisSeat};
 use cairn_ledger::tables::ChainParams;
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_sector::Sectors;
@@ -73,6 +73,11 @@ pub struct Net {
 
 impl Net {
     pub async fn start(devnet: Option<Arc<dyn DevnetControl>>) -> Self {
+        Self::start_from(devnet, None).await
+    }
+
+    /// A network that goes on from an exported state.
+    pub async fn start_from(devnet: Option<Arc<dyn DevnetControl>>, import: Option<Export>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = NodeConfig {
             dir: dir.path().join("node"),
@@ -80,7 +85,7 @@ impl Net {
             sectors: Sectors::new(),
             seat: Some(seat_keys()),
             interval: Duration::from_millis(20),
-            import: None,
+            import,
         };
         let node = Node::start(config).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

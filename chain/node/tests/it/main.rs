@@ -1,5 +1,7 @@
 //! One binary for all integration tests.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests; the lint exempts test functions only")]
+
 mod crash;
 mod export;
 mod net;
