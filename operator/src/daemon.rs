@@ -4,13 +4,14 @@ use cairn_audit::Bundle;
 use cairn_client::{ClientError, Device};
 use cairn_ledger::events::Event;
 use cairn_ledger::tables::Disputes;
+use cairn_sector::AnyWorker;
 use cairn_types::{AccountId, Epoch, Hash, Height};
 use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::{Clock, Now, Worker};
+use crate::{Clock, Now};
 
 /// Kinds of duty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,13 +51,13 @@ impl Drop for AbortOnDrop {
 pub struct Daemon {
     device: Device,
     operator: AccountId,
-    worker: Arc<dyn Worker>,
+    worker: Arc<dyn AnyWorker>,
     status: Arc<Mutex<DaemonStatus>>,
 }
 
 impl Daemon {
     /// A daemon for a registered device.
-    pub fn new(device: Device, operator: AccountId, worker: Arc<dyn Worker>) -> Self {
+    pub fn new(device: Device, operator: AccountId, worker: Arc<dyn AnyWorker>) -> Self {
         Self { device, operator, worker, status: Arc::default() }
     }
 

@@ -1,49 +1,17 @@
 //! Findings: a state, a cause, a remedy.
 
 use cairn_ledger::tables::{DeviceRow, Devices};
-use cairn_sector::DeviceState;
+use cairn_sector::{AnyWorker, DeviceState, Finding, Level};
 use cairn_types::{Amount, DeviceId};
 
-use crate::{DaemonStatus, Worker};
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it should be.
-    Good,
-    /// Costs something, or soon will.
-    Warning,
-    /// Earns nothing, or is at risk.
-    Bad,
-}
-
-/// One finding.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// How bad.
-    pub level: Level,
-    /// Stable code.
-    pub code: String,
-    /// What is the case, with numbers.
-    pub cause: String,
-    /// What to do; empty where nothing is to be done.
-    pub remedy: String,
-}
-
-impl Finding {
-    /// A finding.
-    pub fn new(level: Level, code: &str, cause: impl Into<String>, remedy: &str) -> Self {
-        Self { level, code: code.to_owned(), cause: cause.into(), remedy: remedy.to_owned() }
-    }
-}
+use crate::DaemonStatus;
 
 /// Examines a device: its standing on the chain, its daemon's last epochs, its worker.
 pub async fn examine(
     client: &cairn_client::Client,
     device: DeviceId,
     daemon: Option<&DaemonStatus>,
-    worker: Option<&dyn Worker>,
+    worker: Option<&dyn AnyWorker>,
 ) -> Vec<Finding> {
     let mut out = Vec::new();
     match client.get::<Devices>(&device).await {

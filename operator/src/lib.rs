@@ -1,16 +1,14 @@
 //! The daemon on an operator's machine.
 //!
-//! A [`Worker`] knows its sector: what to commit to, how to answer, what evidence to hand in. The [`Daemon`] knows the
+//! A [`cairn_sector::Worker`] knows its sector: what to commit to, how to answer, what evidence to hand in. The [`Daemon`] knows the
 //! epoch: when each of these is due, and that each is done once, however often it is restarted.
 
 mod clock;
 mod daemon;
 mod doctor;
 mod storage;
-mod worker;
 
 pub use clock::{Clock, Now};
 pub use daemon::{Daemon, DaemonStatus};
-pub use doctor::{Finding, Level, examine};
+pub use doctor::examine;
 pub use storage::{ChainLeases, StorageWorker, repairs};
-pub use worker::{Worker, WorkerError};

@@ -5,13 +5,13 @@ use cairn_client::Client;
 use cairn_ledger::events::Event;
 use cairn_ledger::registry::device_entry;
 use cairn_ledger::tables::{Devices, Leases, Postings};
-use cairn_sector::{DeviceEntry, LeaseEntry, Rules, Seed};
+use cairn_sector::{DeviceEntry, Finding, LeaseEntry, Level, Rules, Seed, Worker, WorkerError};
 use cairn_storage_node::repair::Job;
 use cairn_storage_node::{ChainView, Duties, RepairAgent, StorageNode, Store};
+use cairn_storage_rules::Storage;
 use cairn_storage_rules::prove::OperatorTree;
 use cairn_storage_rules::quote::epoch_price;
-use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Params};
-use cairn_storage_rules::{LIMITS, Storage};
+use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Defence, Evidence, Params};
 use cairn_types::{
     Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, decode_bounded, encode,
 };
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::{Clock, Finding, Level, Worker, WorkerError};
+use crate::Clock;
 
 /// How long a lease may be answered from memory.
 const FRESH: Duration = Duration::from_millis(400);
@@ -161,16 +161,12 @@ fn failed(e: impl ToString) -> WorkerError {
 }
 
 #[async_trait]
-impl Worker for StorageWorker {
-    fn sector(&self) -> SectorId {
-        Storage::ID
-    }
-
-    async fn commitment(&self, epoch: Epoch) -> Result<Option<Vec<u8>>, WorkerError> {
+impl Worker<Storage> for StorageWorker {
+    async fn commitment(&self, epoch: Epoch) -> Result<Option<Commitment>, WorkerError> {
         // Whoever holds nothing yet says so: silence would count against a device that has slots.
         let nothing = || OperatorTree::build([]).map(|t| t.commitment()).map_err(failed);
         let made = self.duties.commitment(epoch).await.map_err(failed)?;
-        Ok(Some(encode(&made.map_or_else(nothing, Ok)?)))
+        Ok(Some(made.map_or_else(nothing, Ok)?))
     }
 
     async fn answers(&self, epoch: Epoch, seed: Seed) -> Result<Option<Hash>, WorkerError> {
@@ -187,21 +183,19 @@ impl Worker for StorageWorker {
         Ok(made.map(|m| m.1))
     }
 
-    async fn bundle(&self, epoch: Epoch) -> Result<Vec<Vec<u8>>, WorkerError> {
+    async fn bundle(&self, epoch: Epoch) -> Result<Vec<Evidence>, WorkerError> {
         let duties = self.duties.clone();
         let made = tokio::task::spawn_blocking(move || duties.bundle_items(epoch)).await.map_err(failed)?;
-        let items: Vec<Vec<u8>> = made.map_err(failed)?.iter().map(encode).collect();
+        let items = made.map_err(failed)?;
         if items.is_empty() {
             self.clean.store(false, Ordering::Relaxed);
         }
         Ok(items)
     }
 
-    async fn defend(&self, claim: &[u8]) -> Option<Vec<u8>> {
-        let claim: Claim = decode_bounded(claim, LIMITS.claim).ok()?;
-        let duties = self.duties.clone();
-        let defence = tokio::task::spawn_blocking(move || duties.defence(&claim)).await.ok()??;
-        Some(encode(&defence))
+    async fn defend(&self, claim: &Claim) -> Option<Defence> {
+        let (duties, claim) = (self.duties.clone(), claim.clone());
+        tokio::task::spawn_blocking(move || duties.defence(&claim)).await.ok()?
     }
 
     async fn settled(&self, epoch: Epoch) {

@@ -34,6 +34,8 @@ def test_an_empty_escrow_is_read_only_until_paid_and_then_the_lease_ends(tmp_pat
         s3.put_object(Bucket="paid", Key="x", Body=body)
         assert refused(s3, probe) is None
 
+        (health,) = cairn(devnet, "doctor", "gateway").values()
+        assert [f["level"] for f in health if f["code"] == "storage.escrow"], health
         error = until("the escrow runs dry", 90, lambda: refused(s3, probe))
         assert error["Code"] == "AccountProblem" and "buy credits" in error["Message"], error
         assert s3.get_object(Bucket="paid", Key="x")["Body"].read() == body

@@ -4,12 +4,14 @@
 //! The core (ledger and settlement) turns rows into money. Both sides are pure: the same registry, memory,
 //! seed and evidence give the same rows on every machine.
 //!
-//! Authors implement the typed [`Rules`]; the core calls the erased [`AnyRules`] through [`Sectors`].
+//! Authors implement the typed [`Rules`]; the core calls the erased [`AnyRules`] through [`Sectors`]. What runs on the
+//! machines of operators and customers implements [`Worker`] and [`Gateway`].
 
 mod cheat;
 mod context;
 mod erased;
 mod judgement;
+mod machine;
 mod market;
 mod rules;
 
@@ -20,6 +22,7 @@ pub use context::{
 };
 pub use erased::{AnyRules, Erased, RawJudgement, Sectors};
 pub use judgement::{Fault, Judgement, MemoryChange, Next, Row, Ruling, Shares, Source, Task};
+pub use machine::{AnyWorker, ErasedWorker, Finding, Gateway, Level, Worker, WorkerError};
 pub use market::{Admission, Demand, Quote};
 pub use rules::{Limits, Rules, Wire};
 

@@ -30,7 +30,7 @@ pub enum Command {
     Earnings(EarningsArgs),
     /// Examine an operator: each finding with its cause and remedy.
     Doctor {
-        /// Name of a devnet operator, or a device id.
+        /// Name of a devnet operator, `gateway`, or a device id.
         operator: Option<String>,
     },
     /// Leave the network gracefully: duties are handed over, the bond stays yours.

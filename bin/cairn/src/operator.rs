@@ -4,7 +4,7 @@ use anyhow::Result;
 use cairn_client::Client;
 use cairn_crypto::address;
 use cairn_ledger::tables::{Chain, Devices};
-use cairn_operator::{Finding, Level};
+use cairn_sector::{Finding, Level};
 use cairn_types::{AccountId, DeviceId};
 use serde_json::{Value, json};
 

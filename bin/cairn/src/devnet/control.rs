@@ -7,6 +7,7 @@ use cairn_client::Account;
 use cairn_crypto::phrase::Phrase;
 use cairn_ledger::events::Event;
 use cairn_ledger::tx::Action;
+use cairn_sector::Gateway as _;
 use cairn_storage_rules::types::Claim;
 use cairn_types::{Amount, Credits, Refusal};
 use futures::StreamExt;
@@ -26,6 +27,9 @@ use crate::operator::findings;
 const WARP_INTERVAL: Duration = Duration::from_millis(50);
 /// Most epochs that one command skips: twenty seconds, so that no request times out.
 const MOST_EPOCHS: u64 = 20;
+
+/// Name under which the customer's side is examined.
+const GATEWAY: &str = "gateway";
 
 /// The API is up before the network is: commands wait for it here.
 #[derive(Clone, Default)]
@@ -140,6 +144,11 @@ impl Devnet {
         for o in operators.iter().filter(|o| only.is_none_or(|n| n == o.name)) {
             out.insert(o.name.clone(), findings(&o.examine().await));
         }
+        if only.is_none_or(|n| n == GATEWAY)
+            && let Some(front) = &*self.gateway.lock().await
+        {
+            out.insert(GATEWAY.into(), findings(&front.checks().await));
+        }
         match (out.is_empty(), only) {
             (true, Some(name)) => Err(Self::unknown(name)),
             _ => Ok(Value::Object(out)),
@@ -158,7 +167,7 @@ impl Devnet {
 
     /// What the leases' escrows still cover, the log's first.
     async fn escrow(&self) -> Result<Value, Refusal> {
-        let gateway = self.gateway.lock().await.as_ref().map(|f| f.gateway.clone());
+        let gateway = self.gateway.lock().await.as_ref().map(|f| f.gateway().clone());
         let gateway = gateway.ok_or_else(|| failed("there is no gateway; recover first"))?;
         let free = self.client.account(&self.keys.account("customer")).await.map_err(failed)?.credits;
         let leases = gateway.escrows().await.map_err(failed)?;
@@ -193,7 +202,7 @@ impl Devnet {
             let operators = self.operators.lock().await;
             operators.iter().find(|o| o.name == name).ok_or_else(|| Self::unknown(name))?.device
         };
-        let gateway = self.gateway.lock().await.as_ref().map(|f| f.gateway.clone());
+        let gateway = self.gateway.lock().await.as_ref().map(|f| f.gateway().clone());
         let signed = match gateway {
             Some(g) => g.volume().signed_by(&device).await,
             None => None,
@@ -235,8 +244,7 @@ impl Devnet {
         let Some(front) = front else {
             return Err(Refusal::new("devnet.gateway", "there is no gateway to lose", "recover first"));
         };
-        front.server.shutdown().await;
-        front.gateway.stop();
+        front.stop().await;
         Ok(json!({"text": "the gateway is gone"}))
     }
 
@@ -244,8 +252,7 @@ impl Devnet {
         let phrase = Phrase::parse(phrase)
             .map_err(|e| Refusal::with("phrase.invalid", e.to_string(), "write the 24 words in order"))?;
         if let Some(front) = self.gateway.lock().await.take() {
-            front.server.shutdown().await;
-            front.gateway.stop();
+            front.stop().await;
         }
         let root = phrase.derive32(super::keys::STORAGE_ROOT);
         let (gateway, found) =

@@ -16,8 +16,10 @@ use cairn_ledger::genesis::Export;
 use cairn_net::{Local, Transport};
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_operator::Clock;
+use cairn_sector::Gateway as _;
+use cairn_storage_gateway::front::Front;
 use cairn_storage_gateway::gateway::{Config, Gateway};
-use cairn_storage_gateway::server::{self, ServerConfig, ServerHandle};
+use cairn_storage_gateway::server::{self, ServerConfig};
 use cairn_types::{LeaseId, NetworkId};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,17 +53,11 @@ pub struct Devnet {
     dir: PathBuf,
     api: SocketAddr,
     operators: Mutex<Vec<Operator>>,
-    gateway: Mutex<Option<Front>>,
+    gateway: Mutex<Option<Box<Front>>>,
     net: Arc<Local>,
     count: u16,
     hrp: String,
     terms: Ordered,
-}
-
-/// The gateway with its S3 server.
-struct Front {
-    gateway: Arc<Gateway>,
-    server: ServerHandle,
 }
 
 /// `cairn devnet`.
@@ -261,7 +257,7 @@ impl Devnet {
     async fn serve(&self, gateway: (Arc<Gateway>, Value), listener: TcpListener) -> Result<()> {
         let config = ServerConfig { region: REGION.into(), ..ServerConfig::default() };
         let server = server::serve(listener, gateway.0.clone(), config)?;
-        *self.gateway.lock().await = Some(Front { gateway: gateway.0, server });
+        *self.gateway.lock().await = Some(Box::new(Front::new(gateway.0, server)));
         Ok(())
     }
 
@@ -280,7 +276,7 @@ impl Devnet {
             })
             .collect();
         let leases: Vec<String> = self.leases().await?.iter().map(ToString::to_string).collect();
-        let missing = self.gateway.lock().await.as_ref().map(|f| f.gateway.health().incomplete);
+        let missing = self.gateway.lock().await.as_ref().map(|f| f.gateway().health().incomplete);
         Ok(json!({
             "s3": self.s3, "operators": list, "leases": leases, "missing_fragments": missing, "dir": self.dir,
         }))
@@ -336,8 +332,7 @@ impl Devnet {
 
     async fn stop(&self) {
         if let Some(front) = self.gateway.lock().await.take() {
-            front.server.shutdown().await;
-            front.gateway.stop();
+            front.stop().await;
         }
         for o in self.operators.lock().await.iter_mut() {
             o.crash().await;

@@ -4,10 +4,12 @@ use anyhow::{Context, Result};
 use cairn_client::{Client, Device};
 use cairn_crypto::keys::SecretKey;
 use cairn_net::{Local, Transport};
-use cairn_operator::{ChainLeases, Clock, Daemon, DaemonStatus, Finding, StorageWorker, examine, repairs};
+use cairn_operator::{ChainLeases, Clock, Daemon, DaemonStatus, StorageWorker, examine, repairs};
+use cairn_sector::{AnyWorker, ErasedWorker, Finding};
 use cairn_storage_node::cheats::{ALL, Cheat, Cheats};
 use cairn_storage_node::disk::RealDisk;
 use cairn_storage_node::{ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
+use cairn_storage_rules::Storage;
 use cairn_storage_rules::types::Params;
 use cairn_types::{AccountId, DeviceId, Height, NetworkId, Refusal};
 use std::path::{Path, PathBuf};
@@ -39,7 +41,7 @@ pub struct Shared {
 /// Parts of an operator that is up.
 struct Running {
     tasks: Vec<JoinHandle<()>>,
-    worker: Arc<StorageWorker>,
+    worker: Arc<dyn AnyWorker>,
     daemon: Arc<Mutex<DaemonStatus>>,
 }
 
@@ -108,8 +110,8 @@ impl Operator {
         let agent = RepairAgent::new(self.identity.clone(), chain.clone(), store.clone(), transport);
         node.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(self.identity.clone(), store.clone(), chain, self.cheats.clone());
-        let worker =
-            Arc::new(StorageWorker::new(duties, store, leases, self.device, s.params.clone(), node.clone()));
+        let worker = StorageWorker::new(duties, store, leases, self.device, s.params.clone(), node.clone());
+        let worker = ErasedWorker::<Storage, _>::new(Arc::new(worker));
         let device =
             Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
         let daemon = Daemon::new(device, self.account, worker.clone());
@@ -175,7 +177,7 @@ impl Operator {
         let Some(running) = &self.running else {
             let mut out = examine(&self.shared.client, self.device, None, None).await;
             out.push(Finding::new(
-                cairn_operator::Level::Bad,
+                cairn_sector::Level::Bad,
                 "doctor.down",
                 format!("{} is not running", self.name),
                 "`cairn devnet ctl restart NAME`; three silent epochs count as a loss",
