@@ -74,20 +74,28 @@ def work(server, verb, name, size, numbers, ready, answers):
     answers.put(times)
 
 
+def cpu(pid):
+    """Seconds that a process has computed; unlike waiting times they hardly depend on who else is at work."""
+    with open(f"/proc/{pid}/stat") as f:
+        user, system = f.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def timed(server, verb, name, size, count, clients):
-    """(MB/s, requests/s, p50 ms, p99 ms) of `count` requests by `clients` processes."""
+    """(MB/s, requests/s, p50 ms, p99 ms, server's CPU ms a request) of `count` requests by `clients` processes."""
     ready, answers = multiprocessing.Barrier(clients + 1), multiprocessing.Queue()
     args = [(server, verb, name, size, range(c, count, clients), ready, answers) for c in range(clients)]
     tasks = [multiprocessing.Process(target=work, args=a, daemon=True) for a in args]
     for task in tasks:
         task.start()
     ready.wait(timeout=60)
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), cpu(server["pid"])
     times = [t for _ in tasks for t in answers.get(timeout=600)]
-    took = time.perf_counter() - begin
+    took, computed = time.perf_counter() - begin, cpu(server["pid"]) - before
     for task in tasks:
         task.join()
-    return count * size / took / 1e6, count / took, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
+    waits = (percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3)
+    return count * size / took / 1e6, count / took, *waits, computed * 1e3 / count
 
 
 def drive(server, rounds, clients):
@@ -162,17 +170,20 @@ def compare(args, disk):
         ours, theirs = directories(disk, base, mounts)
         devnet, peer, here, there = started(args.binary, ours, theirs)
         processes += [devnet, peer]
+        here["pid"], there["pid"] = devnet.pid, peer.pid
         if disk == "fsync":
             there["fsync"] = theirs
         for server in (here, there):
             client(server).create_bucket(Bucket="bench")
         for clients in args.clients:
             print(f"\n{disk}, {clients} client(s)")
-            print(f"{'':<10} {'cairn MB/s':>11} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7}   {'rclone MB/s':>11} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7}   {'ratio':>6}")
+            head = f"{'MB/s':>8} {'ops/s':>7} {'p50 ms':>7} {'p99 ms':>7} {'cpu ms':>7}"
+            print(f"{'':<10} cairn {head}   rclone {head}   {'ratio':>6}")
             us, them = drive(here, args.rounds, clients), drive(there, args.rounds, clients)
             for name, a in us.items():
                 b = them[name]
-                print(f"{name:<10} {a[0]:>11.1f} {a[1]:>7.0f} {a[2]:>7.1f} {a[3]:>7.1f}   {b[0]:>11.1f} {b[1]:>7.0f} {b[2]:>7.1f} {b[3]:>7.1f}   {a[0] / b[0]:>6.2f}", flush=True)
+                both = [f"{x[0]:>8.1f} {x[1]:>7.0f} {x[2]:>7.1f} {x[3]:>7.1f} {x[4]:>7.1f}" for x in (a, b)]
+                print(f"{name:<10}       {both[0]}          {both[1]}   {a[0] / b[0]:>6.2f}", flush=True)
         print(f"most memory: {resident(devnet.pid):.0f} MiB (node, 16 operators and gateway in one process), rclone {resident(peer.pid):.0f} MiB")
     except PermissionError as e:
         print(f"\n{disk}: left out, because this machine does not allow it ({e})")
@@ -195,6 +206,7 @@ def main():
     args = parser.parse_args()
     for disk in args.disks:
         compare(args, disk)
+        print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
 
 
 if __name__ == "__main__":

@@ -27,12 +27,12 @@ STOP_SECONDS = 15
 class Devnet:
     """A running devnet: its process and what it said when it was ready."""
 
-    def __init__(self, directory, *options):
+    def __init__(self, directory, *options, epoch="2s"):
         binary = os.environ.get("CAIRN_BIN")
         if not binary:
             pytest.fail("CAIRN_BIN names no binary; run the suite through `cargo xtask e2e`")
         self.talk = directory / "stderr.txt"
-        command = [binary, "devnet", "--dir", str(directory / "devnet"), "--epoch", "2s", "--json"]
+        command = [binary, "devnet", "--dir", str(directory / "devnet"), "--epoch", epoch, "--json"]
         command += ["--api-port", "0", "--s3-port", "0", *options]
         with open(self.talk, "wb") as talk:
             self.process = subprocess.Popen(

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 /// Smaller buffers are not worth keeping.
 const WORTHWHILE: usize = 64 << 10;
-/// Most bytes of buffers that nobody uses: 64 MiB.
-const IDLE: usize = 64 << 20;
+/// Most bytes of buffers that nobody uses: 32 MiB.
+const IDLE: usize = 32 << 20;
 
 #[derive(Default)]
 struct Idle {

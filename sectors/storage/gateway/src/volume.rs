@@ -56,7 +56,7 @@ impl Default for VolumeLimits {
             put: Duration::from_secs(10),
             get: Duration::from_secs(4),
             grace: Duration::from_millis(100),
-            memory: 160 << 20,
+            memory: 128 << 20,
             bodies: 64 << 20,
             answers: 96 << 20,
             receipt_kib: 4 << 10,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use cairn_storage_codec::SegmentMeta;
 use cairn_storage_codec::pack::{INLINE_MAX, PACK_BELOW};
 use futures::StreamExt;
+use s3s::StdError;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(super) struct Incoming<'a> {
     pub limit: u64,
     /// Bytes announced; only a hint.
     pub expected: Option<u64>,
+    /// Bytes of the largest piece in which it comes, beyond what the network brings at once.
+    pub piece: u64,
     /// Whether a very small one may lie in the index.
     pub inline: bool,
 }
@@ -53,8 +56,9 @@ pub(super) struct Ingested {
 impl Gateway {
     /// Stores a body: inline, packed with others, or in segments of its own.
     pub(super) async fn ingest(&self, incoming: Incoming<'_>) -> Result<Ingested, GatewayError> {
-        let Incoming { body, algorithms, limit, expected, inline } = incoming;
-        let waiting = expected.map_or(WAITING, |e| e.min(WAITING));
+        let Incoming { body, algorithms, limit, expected, piece, inline } = incoming;
+        let most = WAITING.saturating_add(piece);
+        let waiting = expected.map_or(most, |e| e.min(most));
         let permit = self.volume.body_memory(waiting).await?;
         let mut arriving = Arriving { body, size: 0, limit };
         let mut digester = Digester::new(algorithms);
@@ -150,7 +154,12 @@ impl Arriving {
             let stalled = || GatewayError::Body(format!("nothing arrived for {} s", STALL.as_secs()));
             let next = tokio::time::timeout(STALL, self.body.next()).await.map_err(|_| stalled())?;
             let Some(chunk) = next else { break };
-            let chunk = chunk.map_err(|e| GatewayError::Body(e.to_string()))?;
+            // A copy fails with what its source failed with.
+            let failed = |e: StdError| match e.downcast::<GatewayError>() {
+                Ok(of_source) => *of_source,
+                Err(e) => GatewayError::Body(e.to_string()),
+            };
+            let chunk = chunk.map_err(failed)?;
             self.size = self.size.saturating_add(len64(chunk.len()));
             if self.size > self.limit {
                 return Err(GatewayError::TooLarge(self.limit));

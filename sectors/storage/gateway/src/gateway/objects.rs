@@ -9,6 +9,7 @@ use crate::record::{Algorithm, Attributes, Checksum, Etag, Mutation, Object, Pla
 use bytes::Bytes;
 use cairn_storage_codec::SegmentMeta;
 use futures::{Stream, StreamExt};
+use s3s::StdError;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub type BodyStream =
 /// Largest object: 5 TiB.
 pub const MAX_OBJECT: u64 = 5 << 40;
 /// Plaintext read at once: 4 MiB.
-const WINDOW: u64 = 4 << 20;
+pub(super) const WINDOW: u64 = 4 << 20;
 
 /// A read of one segment.
 type Window = (Arc<SegmentMeta>, Range<u64>);
@@ -69,7 +70,8 @@ impl Gateway {
     ) -> Result<PutDone, GatewayError> {
         self.index().bucket(&put.bucket)?;
         let (algorithms, limit, expected) = (put.algorithms.as_slice(), put.limit, put.expected);
-        let done = self.ingest(Incoming { body, algorithms, limit, expected, inline: true }).await?;
+        let done =
+            self.ingest(Incoming { body, algorithms, limit, expected, piece: 0, inline: true }).await?;
         verify(&done.digests)?;
         let etag = Etag { md5: done.digests.md5, parts: 0 };
         let checksums = done.digests.checksums;
@@ -145,6 +147,26 @@ impl Gateway {
             }
         });
         Ok(futures::stream::poll_fn(move |context| receiver.poll_recv(context)))
+    }
+
+    /// Reads a range of an object to store it again: a window is read when the one before it is used up, and counts
+    /// with the body that it becomes part of. Were it to count as an answer, copies could wait for each other.
+    ///
+    /// # Errors
+    /// The index does not have what the object names; a failing read is an error of the body.
+    pub fn reread_object(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, GatewayError> {
+        if let Placement::Inline(bytes) = &object.placement {
+            return Ok(futures::stream::iter([Ok(slice(bytes, &range))]).boxed());
+        }
+        let windows = self.windows(&object.placement, &range)?;
+        let volume = Arc::clone(&self.volume);
+        let read = move |(meta, part): Window| {
+            let volume = Arc::clone(&volume);
+            async move {
+                volume.read_alone(&meta, part).await.map(Bytes::from).map_err(|e| Box::new(e) as StdError)
+            }
+        };
+        Ok(futures::stream::iter(windows).then(read).boxed())
     }
 
     /// A range cut into reads of single segments.

@@ -1,6 +1,7 @@
 //! Multipart uploads.
 
 use super::ingest::Incoming;
+use super::objects::WINDOW;
 use super::{BodyStream, Gateway};
 use crate::digest::Digests;
 use crate::error::GatewayError;
@@ -24,6 +25,8 @@ pub struct PutPart {
     pub limit: u64,
     /// Bytes announced, or more; what is set aside for the body goes by it.
     pub expected: Option<u64>,
+    /// The body is a stored object's ([`Gateway::reread_object`]).
+    pub copied: bool,
     /// Unix time in seconds.
     pub now: u64,
 }
@@ -62,7 +65,8 @@ impl Gateway {
         self.index().upload(&put.bucket, &put.key, &put.id)?;
         // Never inline: the runs of parts are joined at the end.
         let (algorithms, limit, expected) = (put.algorithms.as_slice(), put.limit, put.expected);
-        let done = self.ingest(Incoming { body, algorithms, limit, expected, inline: false }).await?;
+        let piece = if put.copied { WINDOW } else { 0 };
+        let done = self.ingest(Incoming { body, algorithms, limit, expected, piece, inline: false }).await?;
         verify(&done.digests)?;
         let Digests { md5, checksums } = done.digests;
         let (size, modified, placement) = (done.size, put.now, done.placement);

@@ -4,7 +4,6 @@ use super::convert::*;
 use crate::error::GatewayError;
 use crate::gateway::{Gateway, Put};
 use crate::record::{Attributes, Object};
-use futures::{StreamExt, TryStreamExt};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use std::ops::Range as Bytes;
@@ -318,14 +317,4 @@ pub async fn copy(g: &Arc<Gateway>, i: CopyObjectInput) -> S3Result<S3Response<C
         ..Default::default()
     };
     answer(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
-}
-
-/// The bytes of a stored object as a body, for copies that have to be digested anew.
-pub async fn reread(
-    g: &Arc<Gateway>,
-    object: Arc<Object>,
-    range: Bytes<u64>,
-) -> S3Result<crate::gateway::BodyStream> {
-    let bytes = g.read_object(object, range).await.map_err(refusal)?;
-    Ok(bytes.map_err(|e| Box::new(e) as Box<dyn std::error::Error + Send + Sync>).boxed())
 }

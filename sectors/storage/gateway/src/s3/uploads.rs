@@ -3,7 +3,7 @@
 use super::checksum;
 use super::convert::*;
 use super::listing::namer;
-use super::objects::{MAX_BODY, reread, source};
+use super::objects::{MAX_BODY, source};
 use crate::error::GatewayError;
 use crate::gateway::{Gateway, PutPart};
 use crate::record::{Algorithm, Checksum, Etag, Upload, UploadId};
@@ -79,6 +79,7 @@ pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Re
         algorithms: expected.algorithms.clone(),
         limit: MAX_BODY,
         expected: hint(i.content_length),
+        copied: false,
         now: seconds(),
     };
     let done = g.put_part(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
@@ -120,10 +121,10 @@ pub async fn part_copy(
     let algorithms: Vec<Algorithm> =
         g.index().upload(&i.bucket, &i.key, &id).map_err(refusal)?.upload.algorithm.into_iter().collect();
     let expected = Some(range.end.saturating_sub(range.start));
-    let body = reread(g, object, range).await?;
-    let now = seconds();
+    let body = g.reread_object(&object, range).map_err(refusal)?;
+    let (now, limit) = (seconds(), MAX_BODY);
     let put =
-        PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit: MAX_BODY, expected, now };
+        PutPart { bucket: i.bucket, key: i.key, id, number, algorithms, limit, expected, copied: true, now };
     let done = g.put_part(put, body, |_| Ok(())).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     let result = CopyPartResult {

@@ -8,6 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How many times what is read is in memory while it is read: cells, what they decode to, and copies.
+const READING: u64 = 3;
+
 /// A part of a budget, given back when dropped.
 pub struct Share(OwnedSemaphorePermit);
 
@@ -86,6 +89,20 @@ impl Volume {
         self.budgets.bodies.take(bytes).await
     }
 
+    /// As [`Volume::read`], within the budget of answers while it is read.
+    ///
+    /// # Errors
+    /// As [`Volume::read`].
+    pub async fn read_alone(
+        self: &Arc<Self>,
+        meta: &Arc<SegmentMeta>,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, GatewayError> {
+        let len = range.end.saturating_sub(range.start);
+        let _share = self.budgets.answers.take(len.saturating_mul(READING)).await?;
+        self.read(meta, range).await
+    }
+
     /// As [`Volume::read`], within the budget of answers: cells, what they decode to and its copies while it is read,
     /// and the plaintext until the last handle on it is gone.
     ///
@@ -97,7 +114,7 @@ impl Volume {
         range: Range<u64>,
     ) -> Result<Bytes, GatewayError> {
         let len = range.end.saturating_sub(range.start);
-        let mut share = self.budgets.answers.take(len.saturating_mul(3)).await?;
+        let mut share = self.budgets.answers.take(len.saturating_mul(READING)).await?;
         let bytes = self.read(meta, range).await?;
         share.keep(len);
         Ok(Bytes::from_owner(Held { bytes, _share: share }))

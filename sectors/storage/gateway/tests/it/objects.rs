@@ -95,6 +95,7 @@ fn part(id: [u8; 16], number: u16) -> PutPart {
         algorithms: Vec::new(),
         limit: 5 << 30,
         expected: None,
+        copied: false,
         now: 1,
     }
 }

@@ -8,17 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, Reads};
 
-/// Bytes of the index that are kept in memory: 8 MiB. The system caches the file besides.
-const INDEX_CACHE: usize = 8 << 20;
+/// Bytes of the index that are kept in memory: 4 MiB. The system caches the file besides.
+const INDEX_CACHE: usize = 4 << 20;
 /// Offsets, lengths and addresses of writes past the cache are multiples of this.
 #[cfg(target_os = "linux")]
 const BLOCK: usize = 4096;
 /// Shorter files are not worth the way past the cache.
 #[cfg(target_os = "linux")]
 const WORTHWHILE: usize = 128 << 10;
-/// Buffers kept for writes past the cache, all disks together.
+/// Writes past the cache at once, all disks together; each needs a buffer as long as its fragment. Others go through the
+/// cache instead of waiting.
 #[cfg(target_os = "linux")]
-const IDLE_ROOMS: usize = 4;
+const AT_ONCE: usize = 6;
 
 /// Writes the whole blocks of `bytes` to the start of a file without leaving them in the system's cache; returns how
 /// many bytes that were. They are not durable yet.
@@ -33,25 +34,41 @@ fn past_cache(path: &Path, bytes: &[u8]) -> io::Result<usize> {
         return Ok(0);
     }
     let mut file = fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)?;
-    let mut room = idle().pop().unwrap_or_default();
+    let Some(mut room) = take_room() else { return Ok(0) };
     let long = room.len().max(whole.saturating_add(BLOCK));
     room.resize(long, 0);
     let start = room.as_ptr().align_offset(BLOCK).min(BLOCK);
     let aligned = &mut room[start..start.saturating_add(whole)];
     aligned.copy_from_slice(&bytes[..whole]);
     let written = file.write_all(aligned);
-    let mut idle = idle();
-    if idle.len() < IDLE_ROOMS {
-        idle.push(room);
-    }
+    let mut rooms = rooms();
+    rooms.out = rooms.out.saturating_sub(1);
+    rooms.idle.push(room);
     written.map(|()| whole)
 }
 
-/// Buffers of writes past the cache, to be used again; no longer than the longest fragment.
+/// Buffers of writes past the cache, to be used again; none is longer than the longest fragment.
 #[cfg(target_os = "linux")]
-fn idle() -> MutexGuard<'static, Vec<Vec<u8>>> {
-    static IDLE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+struct Rooms {
+    idle: Vec<Vec<u8>>,
+    out: usize,
+}
+
+#[cfg(target_os = "linux")]
+fn rooms() -> MutexGuard<'static, Rooms> {
+    static ROOMS: Mutex<Rooms> = Mutex::new(Rooms { idle: Vec::new(), out: 0 });
+    ROOMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A buffer, unless as many are in use as may be.
+#[cfg(target_os = "linux")]
+fn take_room() -> Option<Vec<u8>> {
+    let mut rooms = rooms();
+    if rooms.out >= AT_ONCE {
+        return None;
+    }
+    rooms.out = rooms.out.saturating_add(1);
+    Some(rooms.idle.pop().unwrap_or_default())
 }
 
 /// Elsewhere nothing goes past the cache.
