@@ -3,8 +3,6 @@
 //!     cargo run --release -p cairn-api --example transfer_speed -- [transfers] [block interval in ms]
 //!
 //! Client and node share this process and its cores. Transactions are signed before the clock starts.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends at its first fault")]
-
 use cairn_client::Client;
 use cairn_crypto::{Authority, BlsSecret, SecretKey};
 use cairn_ledger::genesis::{Genesis, GenesisSeat};
@@ -20,26 +18,26 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// Accounts that send; each has up to 64 transactions in flight, as the pool allows.
-const ACCOUNTS: usize = 512;
+const ACCOUNTS: u32 = 512;
 /// Connections.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: u32 = 32;
 
-fn key(n: usize) -> SecretKey {
+fn key(n: u32) -> SecretKey {
     let mut seed = [1; 32];
-    seed[..8].copy_from_slice(&u64::try_from(n).unwrap().to_le_bytes());
+    seed[..4].copy_from_slice(&n.to_le_bytes());
     SecretKey::from_seed(&seed)
 }
 
-fn account(n: usize) -> AccountId {
+fn account(n: u32) -> AccountId {
     Authority::Single(key(n).public()).account_id()
 }
 
-async fn node(dir: &std::path::Path, interval: Duration) -> Node {
+async fn node(dir: &std::path::Path, interval: Duration) -> Result<Node, Fault> {
     let seat = SeatKeys {
         number: 0,
         identity_seed: [9; 32],
         consensus_secret: [8; 32],
-        message: key(9_999_999),
+        message: key(u32::MAX),
         vote: BlsSecret::from_seed(&[7; 32]),
     };
     let mut allocations: Vec<_> = (0..ACCOUNTS).map(|n| (account(n), Amount(1_000_000_000_000))).collect();
@@ -62,20 +60,13 @@ async fn node(dir: &std::path::Path, interval: Duration) -> Node {
         sectors: Vec::new(),
     };
     let dir = dir.to_owned();
-    Node::start(NodeConfig {
-        dir,
-        genesis,
-        sectors: Sectors::new(),
-        seat: Some(seat),
-        interval,
-        import: None,
-    })
-    .await
-    .unwrap()
+    let seat = Some(seat);
+    Ok(Node::start(NodeConfig { dir, genesis, sectors: Sectors::new(), seat, interval, import: None })
+        .await?)
 }
 
 /// The transfers of one account, in order of nonce.
-fn signed(node: &Node, n: usize, each: u64) -> Vec<Tx> {
+fn signed(node: &Node, n: u32, each: u64) -> Vec<Tx> {
     let (status, secret) = (node.status(), key(n));
     let to = account((n + 1) % ACCOUNTS);
     let one = |nonce| {
@@ -107,18 +98,20 @@ async fn hand_in(client: Client, work: Vec<Vec<Tx>>, refused: Arc<AtomicU64>) {
     }
 }
 
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
 #[tokio::main]
-async fn main() {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().unwrap());
-    let transfers = arguments.next().unwrap_or(50_000);
-    let interval = Duration::from_millis(arguments.next().unwrap_or(200));
-    let each = transfers.div_ceil(u64::try_from(ACCOUNTS).unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let node = node(dir.path(), interval).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+async fn main() -> Result<(), Fault> {
+    let arguments: Vec<u64> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let transfers = arguments.first().copied().unwrap_or(50_000);
+    let interval = Duration::from_millis(arguments.get(1).copied().unwrap_or(200));
+    let each = transfers.div_ceil(u64::from(ACCOUNTS));
+    let dir = tempfile::tempdir()?;
+    let node = node(dir.path(), interval).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(cairn_api::serve(node.clone(), listener, None));
-    let mut shares: BTreeMap<usize, Vec<Vec<Tx>>> = BTreeMap::new();
+    let mut shares: BTreeMap<u32, Vec<Vec<Tx>>> = BTreeMap::new();
     for n in 0..ACCOUNTS {
         shares.entry(n % CONNECTIONS).or_default().push(signed(&node, n, each));
     }
@@ -126,20 +119,20 @@ async fn main() {
     let begun = Instant::now();
     let tasks: Vec<_> = shares
         .into_values()
-        .map(|work| tokio::spawn(hand_in(Client::new(url.clone()).unwrap(), work, refused.clone())))
-        .collect();
+        .map(|work| Ok(tokio::spawn(hand_in(Client::new(url.clone())?, work, refused.clone()))))
+        .collect::<Result<_, Fault>>()?;
     for task in tasks {
-        task.await.unwrap();
+        task.await?;
     }
     let handed_in = begun.elapsed();
     let mut heights = node.heights();
     for n in 0..ACCOUNTS {
-        while node.get::<Accounts>(&account(n)).await.unwrap().unwrap().nonce < each {
-            heights.changed().await.unwrap();
+        while node.get::<Accounts>(&account(n)).await?.is_none_or(|row| row.nonce < each) {
+            heights.changed().await?;
         }
     }
     let (all, blocks) = (begun.elapsed(), node.status().height.0 - first.0);
-    let total = each * u64::try_from(ACCOUNTS).unwrap();
+    let total = each * u64::from(ACCOUNTS);
     let rate = |time: Duration| u128::from(total) * 1000 / time.as_millis().max(1);
     println!(
         "{total} transfers, {ACCOUNTS} accounts, {CONNECTIONS} connections, a block every {} ms",
@@ -155,5 +148,6 @@ async fn main() {
         total / blocks.max(1),
         refused.load(Ordering::Relaxed)
     );
-    node.shutdown().await.unwrap();
+    node.shutdown().await?;
+    Ok(())
 }
