@@ -7,6 +7,7 @@
 #[allow(dead_code)]
 #[path = "../../src/args.rs"]
 mod args;
+mod documents;
 mod golden;
 mod reference;
 mod seen;
