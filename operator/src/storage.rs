@@ -12,9 +12,7 @@ use cairn_storage_rules::Storage;
 use cairn_storage_rules::prove::OperatorTree;
 use cairn_storage_rules::quote::epoch_price;
 use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Defence, Evidence, Params};
-use cairn_types::{
-    Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, SectorId, decode, decode_bounded, encode,
-};
+use cairn_types::{Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, decode};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

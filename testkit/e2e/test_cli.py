@@ -71,6 +71,21 @@ def test_doctor_finds_nothing_bad_on_a_healthy_operator(devnet, settled):
     assert findings and all(f["level"] != "bad" for f in findings), findings
 
 
+def test_a_bad_finding_is_one_object_and_a_failure(devnet):
+    cairn(devnet, "devnet", "ctl", "crash", "op-15")
+    try:
+        error = cairn(devnet, "doctor", "op-15", ok=False)["error"]
+    finally:
+        cairn(devnet, "devnet", "ctl", "restart", "op-15")
+    assert error["code"] == "doctor.bad" and error["cause"] and error["remedy"]
+    assert "doctor.down" in [f["code"] for f in error["findings"]["op-15"]]
+
+
+def test_a_line_that_is_not_understood_is_one_object_too(devnet):
+    error = cairn(devnet, "storage", "fetch", ok=False)["error"]
+    assert error["code"] == "cli.usage" and "fetch" in error["cause"] and error["remedy"]
+
+
 def test_an_epoch_is_verified_and_an_altered_pack_is_refused(devnet, settled, tmp_path):
     pack, altered = tmp_path / "epoch.pack", tmp_path / "altered.pack"
     assert cairn(devnet, "verify", "epoch", str(settled))["verified"] is True

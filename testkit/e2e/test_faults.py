@@ -106,7 +106,7 @@ def test_cheats_earn_nothing_and_a_forged_proof_costs_the_bond(tmp_path):
         assert sum(int(r["charged_micro_usd"]) for r in honest) > 0
         command = [os.environ["CAIRN_BIN"], "--api", devnet.ready["api"], "--json", "doctor", "op-1"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        (findings,) = json.loads(done.stdout.splitlines()[0]).values()
+        findings = json.loads(done.stdout)["error"]["findings"]["op-1"]
         assert done.returncode != 0 and any(f["code"] == "doctor.locked" for f in findings), findings
         for n in range(8):
             assert len(s3.get_object(Bucket="cheat", Key=str(n))["Body"].read()) == 1 << 20

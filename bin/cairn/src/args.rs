@@ -6,12 +6,25 @@ use std::time::Duration;
 
 /// Cairn: a network of independent machines that anybody can join, buy from and recompute.
 #[derive(Parser, Debug)]
-#[command(name = "cairn", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "cairn",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Exit code: 0 done, 1 failed, 2 not understood. The answer is on stdout, talk and errors on stderr.\n\
+                  CAIRN_LOG=info shows more of what happens inside (error, warn, info, debug, or a filter by module)."
+)]
 pub struct Cli {
-    /// Where the node's API is.
-    #[arg(long, global = true, default_value = "http://127.0.0.1:7070", env = "CAIRN_API")]
+    /// URL of the node's API.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7070",
+        env = "CAIRN_API"
+    )]
     pub api: String,
-    /// Print one JSON object instead of text.
+    /// Print one JSON object on stdout instead of text; of an error `{"error": {"code", "cause", "remedy"}}`.
     #[arg(long, global = true)]
     pub json: bool,
     /// What to do.
@@ -22,34 +35,34 @@ pub struct Cli {
 /// Commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Run a whole network in this process.
+    /// Run a whole network in this process until Ctrl-C: one validator, operators, an S3 gateway, all on 127.0.0.1.
     Devnet(DevnetArgs),
-    /// Show where the network stands.
+    /// Show where the network stands: height, the last five epochs, who paid and what is owed.
     Status,
-    /// Show what operators earned.
+    /// Show what operators earned in the newest settled epoch; `--explain` shows every row and why.
     Earnings(EarningsArgs),
-    /// Examine an operator: each finding with its cause and remedy.
+    /// Examine operators: each finding with its cause and remedy. Exit code 1 if one is bad.
     Doctor {
-        /// Name of a devnet operator, `gateway`, or a device id.
+        /// Name of a devnet operator (op-3), `gateway`, or a device id (64 hexadecimal digits); without it, all.
         operator: Option<String>,
     },
     /// Leave the network gracefully: duties are handed over, the bond stays yours.
     Exit {
-        /// Name of a devnet operator.
+        /// Name of a devnet operator, such as op-3.
         operator: String,
-        /// Only show what would happen.
+        /// Only show what would happen: duties to hand over, last epoch, when the bond is free.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Store, read and recover files.
+    /// Store, read and recover files, and see what that costs.
     #[command(subcommand)]
     Storage(StorageCommand),
-    /// Write what is needed to recompute an epoch.
+    /// Write what is needed to recompute an epoch, or the whole state.
     #[command(subcommand)]
     Export(ExportCommand),
-    /// Recompute.
+    /// Recompute an epoch: from the node (`verify epoch 812`) or offline from a pack (`--pack`, `--trust`).
     Verify(VerifyArgs),
-    /// Make and look at keys.
+    /// Make and look at account keys; the passphrase of a key file is read from CAIRN_PASSPHRASE.
     #[command(subcommand)]
     Key(KeyCommand),
 }
@@ -57,16 +70,19 @@ pub enum Command {
 /// `cairn key`.
 #[derive(Subcommand, Debug)]
 pub enum KeyCommand {
-    /// A new account: prints its 24 recovery words and its address, writes its key file (encrypted, 0600).
+    /// Make a new account: print its 24 recovery words and its address, write its key file (encrypted, mode 0600).
+    #[command(
+        after_help = "CAIRN_PASSPHRASE must hold at least 12 bytes: read -rs CAIRN_PASSPHRASE; export CAIRN_PASSPHRASE"
+    )]
     New {
-        /// File to write; it must not exist.
-        #[arg(long)]
+        /// Key file to write; it must not exist.
+        #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// File with the 24 words of an account to restore; `-` reads them from standard input.
-        #[arg(long)]
+        /// File with the 24 words of an account to restore instead; `-` reads them from standard input.
+        #[arg(long, value_name = "FILE")]
         phrase: Option<String>,
     },
-    /// The address of a key file.
+    /// Print the address of a key file (an encrypted one needs CAIRN_PASSPHRASE).
     Show {
         /// Key file.
         file: PathBuf,
@@ -79,25 +95,26 @@ pub struct DevnetArgs {
     /// Change a running devnet instead.
     #[command(subcommand)]
     pub ctl: Option<DevnetCommand>,
-    /// Operators.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// How many operators, 1 to 64.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub operators: u16,
-    /// Length of an epoch, such as 10s or 2s.
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    /// Length of an epoch, 2s to 24h (`ms`, `s`, `m`, `h`): work is judged and paid once an epoch.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub epoch: Duration,
-    /// Keep the network in this directory; without it the network ends with the process.
-    #[arg(long)]
+    /// Keep the network in this directory and go on with it next time; without it the network ends with the process.
+    #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Seed of all keys; the same seed gives the same (worthless) keys.
-    #[arg(long, default_value = "cairn")]
+    /// Seed of all keys, any text; the same seed gives the same (worthless) keys.
+    #[arg(long, value_name = "TEXT", default_value = "cairn")]
     pub seed: String,
     /// Port of the API; 0 takes a free one.
-    #[arg(long, default_value_t = 7070)]
+    #[arg(long, value_name = "PORT", default_value_t = 7070)]
     pub api_port: u16,
     /// Port of the S3 endpoint; 0 takes a free one.
-    #[arg(long, default_value_t = 9000)]
+    #[arg(long, value_name = "PORT", default_value_t = 9000)]
     pub s3_port: u16,
-    /// The customer has paid for so many epochs of full, small leases and no more: see what an empty escrow does.
+    /// The customer has paid for so many epochs (6 to 100000) of full, small leases and no more: see what an empty
+    /// escrow does.
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(6..=100_000))]
     pub prepaid: Option<u32>,
     /// Go on from a file of `cairn export state`, as the next fork: same balances, duties and nonces; what was signed for
@@ -105,15 +122,16 @@ pub struct DevnetArgs {
     /// operators' disks (`operators` in its --dir) copied into --dir: the state says what they hold, they hold it.
     #[arg(long, value_name = "FILE", requires = "dir", conflicts_with = "demo")]
     pub import: Option<PathBuf>,
-    /// Store, prove, repair, recover and verify before your eyes, then stop. With a file: store that one.
-    #[arg(long, num_args = 0..=1, default_missing_value = "")]
+    /// Store, prove, repair, recover and verify before your eyes, then stop. With a file: store that one. Epochs last
+    /// 2 s at most, whatever `--epoch` says.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     pub demo: Option<String>,
 }
 
 /// `cairn devnet ctl`.
 #[derive(Subcommand, Debug)]
 pub enum DevnetCommand {
-    /// Inject a fault, or skip time.
+    /// Change a running devnet: inject a fault, pay, or skip time.
     #[command(subcommand)]
     Ctl(Ctl),
 }
@@ -121,36 +139,38 @@ pub enum DevnetCommand {
 /// Faults.
 #[derive(Subcommand, Debug)]
 pub enum Ctl {
-    /// Stop an operator as a power cut would.
+    /// Stop an operator as a power cut would; three silent epochs count as a loss.
     Crash {
-        /// Operator, such as op-3.
+        /// Name of the operator, such as op-3.
         operator: String,
     },
-    /// Start a stopped operator again.
+    /// Start a stopped operator again, on the disk that it had.
     Restart {
-        /// Operator.
+        /// Name of the operator, such as op-3.
         operator: String,
     },
-    /// Make an operator cheat.
+    /// Make an operator cheat from now on.
     Cheat {
-        /// Operator.
+        /// Name of the operator, such as op-4.
         operator: String,
-        /// Name of the cheat; without it the names are listed.
+        /// Name of the cheat, such as bad-proof; without it the names are listed.
         which: Option<String>,
     },
     /// Accuse an operator of not serving a chunk that it signed for: it answers on chain, or loses part of its bond.
     Dispute {
-        /// Operator.
+        /// Name of the operator, such as op-5.
         operator: String,
     },
-    /// Let the customer buy credits.
+    /// Let the customer buy credits; the gateway fills up its escrows from them.
     Pay {
-        /// How many (a credit is a micro-dollar).
+        /// How many credits (micro-dollars): 8000 is 0.008 $.
         credits: u64,
     },
-    /// Skip epochs.
+    /// Lose the gateway and its disk: no index, no lease keys; `cairn storage recover` brings it back.
+    LoseGateway,
+    /// Run epochs as fast as the operators can follow.
     Warp {
-        /// How many.
+        /// How many epochs; more than 20 are taken as 20.
         epochs: u64,
     },
 }
@@ -158,24 +178,25 @@ pub enum Ctl {
 /// `cairn earnings`.
 #[derive(Args, Debug)]
 pub struct EarningsArgs {
-    /// Explain an epoch (the latest settled one without a number): every task, every deduction, its code.
+    /// Explain an epoch (the newest settled one without a number): every lease slot, what was counted, why, what was
+    /// charged.
     #[arg(long, num_args = 0..=1, value_name = "EPOCH")]
     pub explain: Option<Option<u64>>,
-    /// Only this operator (devnet name or address).
-    #[arg(long)]
+    /// Only this operator: its devnet name (op-3) or its address (cairn1...).
+    #[arg(long, value_name = "NAME")]
     pub operator: Option<String>,
 }
 
 /// `cairn storage`.
 #[derive(Subcommand, Debug)]
 pub enum StorageCommand {
-    /// Store a file.
+    /// Store a file, encrypted on this side of the network.
     Put {
-        /// File.
+        /// File to read.
         file: PathBuf,
-        /// s3://bucket/key; the bucket is made if it is missing.
+        /// s3://bucket/key; with a `/` at the end (or no key) the file's name is the key. A missing bucket is made.
         to: String,
-        /// Only show the price.
+        /// Only show the price of a month; nothing is stored.
         #[arg(long)]
         dry_run: bool,
     },
@@ -183,36 +204,38 @@ pub enum StorageCommand {
     Get {
         /// s3://bucket/key.
         from: String,
-        /// File to write.
+        /// File to write; an existing one is replaced.
         file: PathBuf,
     },
     /// List buckets, or the objects of one.
     Ls {
-        /// s3://bucket/prefix.
+        /// s3://bucket/prefix; without it, the buckets.
         at: Option<String>,
     },
     /// Delete an object.
     Rm {
         /// s3://bucket/key.
         at: String,
-        /// Only show what would go.
+        /// Only show what would be deleted.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Rebuild the gateway's state from the recovery phrase and the network alone.
+    /// Rebuild the gateway's state from the recovery phrase and the network alone. A gateway that still runs loses
+    /// its right to write.
     Recover {
         /// File with the 24 words; `-` reads them from standard input.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         phrase: String,
     },
     /// Show what is paid: what is left in each lease's escrow, and for how long that lasts.
     Escrow,
-    /// What storing so much costs, and how safe it is.
+    /// Show what storing so much costs, and how safe it is. A devnet charges a million times as much, so that a minute
+    /// shows money.
     Cost {
-        /// Size, such as 500GB or 64MiB.
+        /// Size: bytes, or with kB, MB, GB, TB (1000) or KiB, MiB, GiB, TiB (1024), such as 500GB or 64MiB.
         size: String,
-        /// Months.
-        #[arg(long, default_value_t = 1)]
+        /// Months of 30 days.
+        #[arg(long, value_name = "N", default_value_t = 1)]
         months: u32,
     },
 }
@@ -220,21 +243,21 @@ pub enum StorageCommand {
 /// `cairn export`.
 #[derive(Subcommand, Debug)]
 pub enum ExportCommand {
-    /// The pack of an epoch; prints the 64 digits to trust.
+    /// Write the pack of a settled epoch; print the 64 digits to trust.
     Epoch {
-        /// Epoch.
+        /// Number of the epoch; `cairn status` shows which are settled.
         epoch: u64,
-        /// File to write.
-        #[arg(long)]
+        /// File to write; an existing one is replaced.
+        #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// Sector number.
-        #[arg(long, default_value_t = 1)]
+        /// Number of the sector; storage is 1.
+        #[arg(long, value_name = "N", default_value_t = 1)]
         sector: u16,
     },
     /// The whole state at a final height, to go on from in a new fork (`cairn devnet --import`); prints its digest.
     State {
-        /// File to write.
-        #[arg(long)]
+        /// File to write; an existing one is replaced.
+        #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
 }
@@ -245,11 +268,11 @@ pub struct VerifyArgs {
     /// What.
     #[command(subcommand)]
     pub what: Option<VerifyCommand>,
-    /// Pack to verify, offline.
-    #[arg(long, requires = "trust")]
+    /// Pack to verify offline, as `cairn export epoch` wrote it.
+    #[arg(long, value_name = "FILE", requires = "trust")]
     pub pack: Option<PathBuf>,
-    /// Settlement id to trust: 64 hexadecimal digits.
-    #[arg(long)]
+    /// Settlement id to trust: 64 hexadecimal digits, from the chain or from somebody you trust.
+    #[arg(long, value_name = "DIGITS", requires = "pack")]
     pub trust: Option<String>,
 }
 
@@ -258,10 +281,10 @@ pub struct VerifyArgs {
 pub enum VerifyCommand {
     /// Fetch the pack of an epoch from the node, recompute it and compare it with the chain's record.
     Epoch {
-        /// Epoch.
+        /// Number of the epoch; `cairn status` shows which are settled.
         epoch: u64,
-        /// Sector number.
-        #[arg(long, default_value_t = 1)]
+        /// Number of the sector; storage is 1.
+        #[arg(long, value_name = "N", default_value_t = 1)]
         sector: u16,
     },
 }
@@ -271,7 +294,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let n: u64 =
-        number.parse().map_err(|_| format!("{text:?} is no length of time; write 10s, 500ms, 1m or 1h"))?;
+        number.parse().map_err(|_| format!("{text:?} is no length of time; write 10s, 2500ms, 1m or 1h"))?;
     let ms = match unit {
         "ms" => Some(n),
         "s" | "" => n.checked_mul(1000),

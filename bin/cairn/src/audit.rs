@@ -64,20 +64,28 @@ fn report(out: Out, pack: &[u8], id: &Hash) -> Result<()> {
             Ok(())
         }
         Err(finding) => {
-            Err(Failure::new(code(&finding), finding.to_string(), "nothing in this pack can be relied on"))
+            let (code, remedy) = told(&finding);
+            Err(Failure::new(code, finding.to_string(), remedy))
         }
     }
 }
 
-fn code(finding: &Finding) -> &'static str {
+/// Code and remedy.
+fn told(finding: &Finding) -> (&'static str, &'static str) {
+    const ALTERED: &str = "do not rely on this pack; fetch it from another node and compare";
     match finding {
-        Finding::Malformed(_) => "verify.malformed",
-        Finding::NotTrusted { .. } => "verify.trust",
-        Finding::Fact { .. } | Finding::Entry { .. } | Finding::Root { .. } | Finding::Inputs(_) => {
-            "verify.inputs"
+        Finding::Malformed(_) => {
+            ("verify.malformed", "check that it is the file that `cairn export epoch` wrote")
         }
-        Finding::Row { .. } => "verify.row",
-        Finding::Outcome { .. } => "verify.outcome",
+        Finding::NotTrusted { .. } => (
+            "verify.trust",
+            "check that the digits are those of this epoch and sector; if they are, the pack was altered",
+        ),
+        Finding::Fact { .. } | Finding::Entry { .. } | Finding::Root { .. } | Finding::Inputs(_) => {
+            ("verify.inputs", ALTERED)
+        }
+        Finding::Row { .. } => ("verify.row", ALTERED),
+        Finding::Outcome { .. } => ("verify.outcome", ALTERED),
     }
 }
 

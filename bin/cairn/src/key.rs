@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use cairn_crypto::authority::Authority;
-use cairn_crypto::keyfile::{self, Kind, WorkFactor};
+use cairn_crypto::keyfile::{self, KeyFileError, Kind, WorkFactor};
 use cairn_crypto::keys::SecretKey;
 use cairn_crypto::phrase::{ACCOUNT, Phrase};
 use cairn_crypto::{address, address::DEFAULT_HRP};
@@ -29,13 +29,11 @@ pub fn run(out: Out, command: KeyCommand) -> Result<()> {
 fn passphrase() -> Result<Zeroizing<String>> {
     let text = Zeroizing::new(std::env::var(PASSPHRASE).unwrap_or_default());
     if text.len() < SHORTEST {
+        let has = if text.is_empty() { "is not set".into() } else { format!("has {} bytes", text.len()) };
         return Err(Failure::new(
             "key.passphrase",
-            format!(
-                "the passphrase in {PASSPHRASE} has {} bytes, at least {SHORTEST} are needed",
-                text.len()
-            ),
-            "set the variable, for example with `read -s`",
+            format!("the passphrase {PASSPHRASE} {has}, at least {SHORTEST} bytes are needed"),
+            "run `read -rs CAIRN_PASSPHRASE; export CAIRN_PASSPHRASE` and type it",
         ));
     }
     Ok(text)
@@ -54,7 +52,9 @@ fn new(out: Out, file: &Path, phrase: Option<&str>) -> Result<()> {
     keyfile::write_encrypted(file, &*secret.seed(), &passphrase()?, WorkFactor::STANDARD)?;
     let address = of(&secret)?;
     let words = (!restored).then(|| phrase.words());
-    out.say("write the 24 words on paper: whoever has them has the account, and nobody can replace them");
+    if !restored {
+        out.say("write the 24 words on paper: whoever has them has the account, and nobody can replace them");
+    }
     out.answer(
         &json!({"address": address, "file": file, "phrase": words.as_ref().map(|w| w.as_str())}),
         || {
@@ -66,12 +66,12 @@ fn new(out: Out, file: &Path, phrase: Option<&str>) -> Result<()> {
 }
 
 fn show(out: Out, file: &Path) -> Result<()> {
-    let worthless = keyfile::read(file, None).is_ok();
-    let secret =
-        if worthless { keyfile::read(file, None)?.1 } else { keyfile::read_encrypted(file, &passphrase()?)? };
+    let (kind, secret) = match keyfile::read(file, None) {
+        Err(KeyFileError::NeedsPassphrase(_)) => keyfile::read(file, Some(&passphrase()?))?,
+        read => read?,
+    };
     let seed: [u8; 32] = secret.as_slice().try_into().context("the key file holds no account key")?;
     let address = of(&SecretKey::from_seed(&seed))?;
-    let kind = if worthless { Kind::WorthlessDevnet } else { Kind::Encrypted };
     out.answer(&json!({"address": address, "worthless": kind == Kind::WorthlessDevnet}), || address.clone());
     Ok(())
 }

@@ -17,15 +17,21 @@ use args::{Cli, Command, ExportCommand, VerifyCommand};
 use cairn_client::Client;
 use clap::Parser;
 use output::{Failure, Out};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
     // The demo breaks things on purpose; their complaints would drown what it shows.
     let shows = matches!(&cli.command, Command::Devnet(a) if a.demo.is_some());
-    let usual = if shows { "error" } else { "warn" };
+    // A fresh database says that it is fresh; that is no news.
+    let usual = if shows { "error" } else { "warn,commonware_storage::qmdb=error" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| usual.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let out = Out { json: cli.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(r) => r,
@@ -37,25 +43,24 @@ fn main() -> ExitCode {
     match runtime.block_on(run(cli, out)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            fail(&e, out);
-            ExitCode::FAILURE
+            let failure = Failure::of(&e);
+            failure.tell(out);
+            ExitCode::from(if failure.code == Failure::USAGE { 2 } else { 1 })
         }
     }
 }
 
-/// One report at the edge: code, cause, remedy, whatever room it came from.
-fn fail(e: &anyhow::Error, out: Out) {
-    let (code, cause, remedy) = if let Some(f) = e.downcast_ref::<Failure>() {
-        (f.code.clone(), f.cause.clone(), f.remedy.clone())
-    } else if let Some(c) = e.downcast_ref::<cairn_client::ClientError>() {
-        (c.code.clone(), c.cause.clone(), c.remedy.clone())
-    } else {
-        ("cli.failed".into(), format!("{e:#}"), "see the cause".into())
-    };
-    if out.json {
-        println!("{}", serde_json::json!({"error": {"code": code, "cause": cause, "remedy": remedy}}));
+/// What was typed is not understood (or help was asked for): clap's text, and with `--json` one object.
+fn usage(e: &clap::Error) -> ExitCode {
+    // The line did not parse, so the flag is looked for by eye.
+    let json = std::env::args_os().skip(1).take_while(|a| a != "--").any(|a| a == "--json");
+    if e.use_stderr() && json {
+        Failure::usage(e).tell(Out { json });
+        return ExitCode::from(2);
     }
-    eprintln!("error: {cause}\n  code:   {code}\n  remedy: {remedy}");
+    // Nobody is left to tell when this fails.
+    let _ = e.print();
+    ExitCode::from(if e.use_stderr() { 2 } else { 0 })
 }
 
 async fn run(cli: Cli, out: Out) -> Result<()> {
@@ -83,13 +88,13 @@ async fn run(cli: Cli, out: Out) -> Result<()> {
         Command::Export(ExportCommand::State { out: file }) => state::export(&client()?, out, &file).await,
         Command::Key(k) => key::run(out, k),
         Command::Verify(v) => match (v.what, v.pack, v.trust) {
-            (Some(VerifyCommand::Epoch { epoch, sector }), _, _) => {
+            (Some(VerifyCommand::Epoch { epoch, sector }), None, None) => {
                 audit::verify_epoch(&client()?, out, epoch, sector).await
             }
             (None, Some(pack), Some(trust)) => audit::verify_file(out, &pack, &trust),
             _ => Err(Failure::new(
-                "cli.usage",
-                "nothing to verify",
+                Failure::USAGE,
+                "one thing to verify is needed, an epoch of the node or a pack",
                 "`cairn verify epoch N`, or `cairn verify --pack FILE --trust DIGITS`",
             )),
         },

@@ -60,13 +60,20 @@ pub async fn doctor(client: &Client, out: Out, who: Option<&str>) -> Result<()> 
             }
         }
     }
-    out.answer(&answer, || text);
-    match worst {
-        Level::Bad => {
-            Err(Failure::new("doctor.bad", "at least one finding is bad", "follow the remedies above"))
-        }
-        _ => Ok(()),
+    if worst != Level::Bad {
+        out.answer(&answer, || text);
+        return Ok(());
     }
+    // One object on stdout: with --json the findings are part of the error.
+    if !out.json {
+        out.answer(&answer, || text);
+    }
+    Err(anyhow::Error::new(Failure {
+        code: "doctor.bad".into(),
+        cause: "at least one finding is bad".into(),
+        remedy: "follow the remedies in the findings".into(),
+        findings: Some(answer),
+    }))
 }
 
 /// `cairn exit`.

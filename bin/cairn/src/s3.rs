@@ -112,7 +112,7 @@ impl S3 {
             Failure::new(
                 "storage.endpoint",
                 format!("the S3 endpoint {} does not answer: {e}", self.endpoint),
-                "start `cairn devnet`",
+                "start `cairn devnet`; if its gateway is lost, `cairn storage recover --phrase FILE` brings it back",
             )
         })?;
         if response.status().is_success() {
@@ -122,7 +122,16 @@ impl S3 {
         let text = response.text().await.unwrap_or_default();
         let code = tag(&text, "Code").unwrap_or_else(|| status.as_u16().to_string());
         let message = tag(&text, "Message").unwrap_or_else(|| status.to_string());
-        Err(Failure::new(&format!("s3.{code}"), message, "check bucket and key with `cairn storage ls`"))
+        let remedy = match code.as_str() {
+            "AccountProblem" => {
+                "buy credits (`cairn devnet ctl pay 8000`); `cairn storage escrow` shows what is left"
+            }
+            "SlowDown" | "ServiceUnavailable" | "InternalError" => {
+                "repeat the command in a moment; see `cairn doctor`"
+            }
+            _ => "check bucket and key with `cairn storage ls`",
+        };
+        Err(Failure::new(&format!("s3.{code}"), message, remedy))
     }
 }
 

@@ -125,10 +125,13 @@ pub async fn earnings(
             .map(|(id, t)| vec![short(&name(id)), t.0.to_string(), t.1.to_string(), t.2.to_string()])
             .collect::<Vec<_>>();
         let mut text = format!(
-            "epoch {epoch}: customers paid {} (100 % of it by customers; nothing is minted), operators keep {}.{} % of it\n\n{}",
+            "epoch {epoch}: customers paid {}, all of it from their escrows (nothing is minted)\n\
+             of it {} goes to operators, {} is burned, {} goes to stakers, {} to the treasury\n\n{}",
             settlement.charged,
-            share / 10_000,
-            share / 1000 % 10,
+            percent(share),
+            percent(params.burn_ppm),
+            percent(params.stakers_ppm),
+            percent(params.treasury_ppm),
             table(&["operator", "rows", "paid by customers", "from pool or bonds"], &rows, 1)
         );
         if explain.is_some() {
@@ -149,6 +152,11 @@ fn row_json(l: &Line) -> serde_json::Value {
     })
 }
 
+/// `12.5 %` for 125,000 parts per million.
+fn percent(ppm: u64) -> String {
+    format!("{}.{} %", ppm / 10_000, ppm / 1000 % 10)
+}
+
 fn duty(l: &Line) -> String {
     match l.row.duty {
         Some(DutyId::Lease { lease, slot }) => format!("{}/{slot}", &lease.to_string()[..8]),
@@ -162,9 +170,13 @@ fn explained(lines: &[Line]) -> String {
         .iter()
         .map(|l| {
             let u = &l.row.units.0;
-            let fault = l.row.fault.map(|f| format!("fault {} ({} ppm)", f.code, f.severity_ppm));
-            let why =
-                fault.unwrap_or_else(|| cairn_storage_rules::judge::note::explain(l.row.note).to_owned());
+            let note = cairn_storage_rules::judge::note::explain(l.row.note);
+            let why = match l.row.fault {
+                Some(f) => {
+                    format!("fault {}, severity {}: {note}", f.code, percent(u64::from(f.severity_ppm)))
+                }
+                None => note.to_owned(),
+            };
             vec![
                 l.row.payee.to_string()[..8].to_owned(),
                 duty(l),

@@ -65,6 +65,9 @@ async fn escrow(client: &Client, out: Out) -> Result<()> {
 /// The S3 endpoint of the devnet behind the API, and the failure domains of its market.
 async fn endpoint(client: &Client) -> Result<(S3, u16)> {
     let facts = client.devnet("facts", &json!({})).await.map_err(|e| {
+        if e.is_unreachable() {
+            return anyhow::Error::new(e);
+        }
         Failure::new(
             "storage.endpoint",
             format!("no S3 endpoint is known: {e}"),

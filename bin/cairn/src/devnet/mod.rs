@@ -79,7 +79,7 @@ pub async fn run(args: DevnetArgs, out: Out) -> Result<()> {
             ready.as_secs_f64()
         ));
         let phrase = devnet.keys.phrase();
-        let stage = demo::Stage { client: devnet.client.clone(), s3: devnet.s3.clone(), phrase };
+        let stage = demo::Stage { client: devnet.client.clone(), s3: devnet.s3.clone(), phrase, out };
         let file = (!file.is_empty()).then_some(file.as_str());
         let done = demo::run(stage, file).await;
         devnet.stop().await;
@@ -311,7 +311,7 @@ impl Devnet {
                  secret    {}\n\
                  phrase    {phrase}\n\
                  directory {}\n\n{}\n\n\
-                 next:\n  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_DEFAULT_REGION={}\n  \
+                 next:\n  export CAIRN_API={api} AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_DEFAULT_REGION={}\n  \
                  aws --endpoint-url {} s3 mb s3://first\n  cairn storage put README.md s3://first/\n  cairn status",
                 ready.as_secs_f64(),
                 self.count,
@@ -351,6 +351,7 @@ pub async fn ctl(client: &Client, out: Out, ctl: Ctl) -> Result<()> {
         Ctl::Cheat { operator, which } => ("cheat", json!({"operator": operator, "which": which})),
         Ctl::Dispute { operator } => ("dispute", json!({"operator": operator})),
         Ctl::Pay { credits } => ("pay", json!({"credits": credits})),
+        Ctl::LoseGateway => ("lose-gateway", json!({})),
         Ctl::Warp { epochs } => ("warp", json!({"epochs": epochs})),
     };
     let answer = client.devnet(command, &body).await?;

@@ -99,7 +99,9 @@ pub enum GatewayError {
     #[error("storage.ended: lease {0} that held this object ended, closed or unpaid; delete the object")]
     Ended(LeaseId),
     /// No lease has room.
-    #[error("storage.full: no lease has room for more; delete something or order more capacity")]
+    #[error(
+        "storage.full: no lease has room for more, and the account's credits do not pay for another; delete something or buy credits"
+    )]
     Full,
     /// Too few operators for a read.
     #[error("storage.unavailable: {0}")]

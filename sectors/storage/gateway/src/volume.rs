@@ -163,9 +163,10 @@ impl Volume {
         found.ok_or(GatewayError::Ended(*id))
     }
 
-    /// Says whether the escrow of the log covers more entries; without it no data is taken either.
-    pub fn set_log_paid(&self, paid: bool) {
-        self.log_paid.store(paid, Ordering::Relaxed);
+    /// Says whether the escrow of the log covers more entries, without which no data is taken either; what was said
+    /// before.
+    pub fn set_log_paid(&self, paid: bool) -> bool {
+        self.log_paid.swap(paid, Ordering::Relaxed)
     }
     /// See [`Self::set_log_paid`].
     pub fn log_is_paid(&self) -> bool {

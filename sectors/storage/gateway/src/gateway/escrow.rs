@@ -71,17 +71,23 @@ impl Gateway {
                 free = free.saturating_sub(pay);
                 escrow.left = escrow.left.saturating_add(pay);
             }
-            if escrow.is_empty() {
-                tracing::warn!(lease = %escrow.lease, left = escrow.left.0,
-                    "storage.unpaid: the escrow is used up; buy credits for this account, or it ends for reading too");
-            }
-            if escrow.lease == self.index_pen.lease {
-                self.volume.set_log_paid(!escrow.is_empty());
-            } else if let Ok(lease) = self.volume.lease(&escrow.lease) {
-                lease.set_paid(!escrow.is_empty());
-            }
+            self.mark(&escrow);
         }
         Ok(())
+    }
+
+    /// Notes whether a lease takes more data; says so when that ends.
+    fn mark(&self, escrow: &Escrow) {
+        let paid = !escrow.is_empty();
+        let was_paid = if escrow.lease == self.index_pen.lease {
+            self.volume.set_log_paid(paid)
+        } else {
+            self.volume.lease(&escrow.lease).is_ok_and(|lease| lease.set_paid(paid))
+        };
+        if was_paid && !paid {
+            tracing::warn!(lease = %escrow.lease, left = escrow.left.0,
+                "storage.unpaid: the escrow is used up; buy credits for this account, or it ends for reading too");
+        }
     }
 
     /// What the escrow should hold: what the terms say, and twice as much as the last time whenever it ran empty in

@@ -209,7 +209,8 @@ impl Gateway {
             return Ok(());
         }
         if self.chain.credits().await? < self.config.terms.escrow {
-            return Err(GatewayError::Unpaid);
+            // What is paid is full, and another lease cannot be paid; or nothing is paid at all.
+            return Err(if before > 0 { GatewayError::Full } else { GatewayError::Unpaid });
         }
         let (entry, pen) = order_lease(&*self.chain, &self.config, Kind::Data).await?;
         self.volume.add_lease(Lease::new(&*self.chain, &entry, pen).await?);

@@ -60,9 +60,9 @@ impl Lease {
     pub fn is_paid(&self) -> bool {
         self.paid.load(Ordering::Relaxed)
     }
-    /// Says whether its escrow covers more data.
-    pub fn set_paid(&self, paid: bool) {
-        self.paid.store(paid, Ordering::Relaxed);
+    /// Says whether its escrow covers more data; what was said before.
+    pub fn set_paid(&self, paid: bool) -> bool {
+        self.paid.swap(paid, Ordering::Relaxed)
     }
     /// Takes over the slots as the chain has them.
     pub fn set_seats(&self, seats: Vec<Seat>) {

@@ -133,9 +133,8 @@ fn network(seed: u64) -> Counts {
 
 /// So many networks of 400 operator-epochs each, from seed `from` on.
 fn bad_luck(from: u64, networks: u64) {
-    let half = |from: u64| {
-        std::thread::spawn(move || (from..from + networks / 2).map(network).collect::<Vec<_>>())
-    };
+    let half =
+        |from: u64| std::thread::spawn(move || (from..from + networks / 2).map(network).collect::<Vec<_>>());
     let halves = [half(from), half(from + networks / 2)].map(|t| t.join().expect("no fault was found"));
     let sum = |k: usize| halves.iter().flatten().map(|c| c[k]).sum::<u64>();
     let (epochs, bad, paid) = (sum(0), sum(1), sum(2));
