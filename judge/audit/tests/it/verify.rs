@@ -260,7 +260,7 @@ fn formats_are_frozen() {
     assert_eq!(hex::encode(&bytes[..8]), "636169726e706b32");
     assert_eq!(
         Hash::derive("t", &[&bytes]).to_string(),
-        "c85bde2416d1d1ef28acd2c1425ed8e4a2a7cfce7fbe34f4742be4d919bbd9ed"
+        "96def0c4fab7b2dfdac7d6b6cf44263a01b4a263f4ab6285b3077f3ddab05f9f"
     );
 }
 
