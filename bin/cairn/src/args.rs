@@ -46,7 +46,8 @@ pub enum Command {
         /// Name of a devnet operator (op-3), `gateway`, or a device id (64 hexadecimal digits); without it, all.
         operator: Option<String>,
     },
-    /// Leave the network gracefully: duties are handed over, the bond stays yours.
+    /// Leave the network gracefully: duties are handed over, and the bond is yours again, less what it costs to rebuild
+    /// elsewhere what the device held.
     Exit {
         /// Name of a devnet operator, such as op-3.
         operator: String,

@@ -113,6 +113,9 @@ fn next(h: &Holder<'_, '_>, id: SlotId, lease: &LeaseEntry, slot: &Slot, lost: u
         Next::Repair { ppm: WHOLE }
     } else if lost > 0 && holds {
         Next::Repair { ppm: lost }
+    } else if leaves && holds {
+        // Whoever leaves keeps the bond, less what agents earn for building anew elsewhere what it held.
+        Next::Repair { ppm: WHOLE }
     } else if leaves || lost == WHOLE {
         Next::Reassign
     } else {

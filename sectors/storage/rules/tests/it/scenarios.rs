@@ -178,12 +178,21 @@ fn leases_end_devices_leave_and_future_slots_wait() {
     assert_eq!((over.next, over.units, over.note), (Next::Done, Units::ZERO, note::INACTIVE));
     let future = at(|l, n| l.slots[n].since = Epoch(3));
     assert_eq!((future.next, future.units), (Next::Continues, Units::ZERO));
-    for (until, next) in [(3, Next::Continues), (2, Next::Reassign)] {
+    let leaving = |until: u64, holds: bool| {
         let mut w = w.clone();
+        if !holds {
+            let slot = cairn_storage_rules::types::slot_key(&device, &id.0, id.1);
+            w.memory.0.remove(&slot);
+            w.evidence.retain(|e| e.0 != device);
+        }
         w.registry.devices.get_mut(&device).unwrap().state = DeviceState::Exiting { until: Epoch(until) };
-        let r = row(&judge(&w), &device, id);
-        assert_eq!((r.next, r.note), (next, note::PAID));
-    }
+        row(&judge(&w), &device, id)
+    };
+    assert_eq!((leaving(3, true).next, leaving(3, true).note), (Next::Continues, note::PAID));
+    // What it held is rebuilt at the cost of its bond; the last epoch is paid all the same.
+    let whole = Next::Repair { ppm: 1_000_000 };
+    assert_eq!((leaving(2, true).next, leaving(2, true).note), (whole, note::PAID));
+    assert_eq!(leaving(2, false).next, Next::Reassign, "nothing to rebuild");
 }
 
 #[test]
