@@ -97,6 +97,8 @@ pub struct StorageWorker {
     node: StorageNode,
     /// Leases whose escrow is used up, as of the latest look.
     unpaid: Mutex<BTreeSet<LeaseId>>,
+    /// The last epoch is known to have had a miss: chunks were gone, or the chain holds a commitment that is not ours.
+    missed: AtomicBool,
     /// The last epoch went without a miss: the judge asks no more than the floor. Unknown counts as doubtful, and
     /// answering more than was asked does no harm.
     clean: AtomicBool,
@@ -119,6 +121,7 @@ impl StorageWorker {
             device,
             params,
             node,
+            missed: AtomicBool::new(false),
             unpaid: Mutex::default(),
             clean: AtomicBool::new(false),
         }
@@ -178,6 +181,7 @@ impl Worker<Storage> for StorageWorker {
         let made = tokio::task::spawn_blocking(work).await.map_err(failed)?.map_err(failed)?;
         let clean = made.as_ref().is_none_or(|m| m.0.iter().all(|a| matches!(a.body, AnswerBody::Leaf(_))));
         self.clean.store(clean, Ordering::Relaxed);
+        self.missed.store(!clean || (made.is_none() && on_chain.tree.total > 0), Ordering::Relaxed);
         Ok(made.map(|m| m.1))
     }
 
@@ -208,19 +212,19 @@ impl Worker<Storage> for StorageWorker {
 
     async fn checks(&self) -> Vec<Finding> {
         let (slots, free) = (self.store.keys().len(), self.store.free());
-        let clean = self.clean.load(Ordering::Relaxed);
+        let missed = self.missed.load(Ordering::Relaxed);
         let mut out = vec![Finding::new(
             Level::Good,
             "storage.space",
             format!("{slots} lease slots held, {} MiB of the offer free", free >> 20),
             "",
         )];
-        if !clean {
+        if missed {
             out.push(Finding::new(
                 Level::Warning,
                 "storage.unproven",
                 "the last epoch was missed or had chunks missing: the next one asks sixteen times as much",
-                "nothing if the daemon just started; otherwise check the disk",
+                "check the disk; if the daemon was restored from a backup, nothing: it proves what it has",
             ));
         }
         let unpaid = self.unpaid.lock().map(|u| u.len()).unwrap_or_default();
