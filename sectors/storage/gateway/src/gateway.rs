@@ -9,7 +9,7 @@ mod start;
 pub use escrow::Escrow;
 pub use objects::{BodyStream, MAX_OBJECT, Put, PutDone};
 pub use parts::{PartDone, PutPart};
-pub use start::{Recovery, Started};
+pub use start::{Recovery, Started, profiles};
 
 use crate::commit::{Commit, Uploaded};
 use crate::error::GatewayError;
