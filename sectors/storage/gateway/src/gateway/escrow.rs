@@ -66,10 +66,17 @@ impl Gateway {
             let pay = want.min(free);
             // A sum that does not pay for one epoch changes nothing.
             if pay > Credits::ZERO && pay >= escrow.epoch_price.min(want) {
-                self.chain.fund(&escrow.lease, pay).await?;
-                tracing::info!(lease = %escrow.lease, credits = pay.0, "storage.gateway.funded");
-                free = free.saturating_sub(pay);
-                escrow.left = escrow.left.saturating_add(pay);
+                match self.chain.fund(&escrow.lease, pay).await {
+                    Ok(()) => {
+                        tracing::info!(lease = %escrow.lease, credits = pay.0, "storage.gateway.funded");
+                        free = free.saturating_sub(pay);
+                        escrow.left = escrow.left.saturating_add(pay);
+                    }
+                    // An account without CRN for the fee, say. Healing and revisions must not stop for it.
+                    Err(error) => {
+                        tracing::warn!(lease = %escrow.lease, %error, "storage.gateway.not_funded");
+                    }
+                }
             }
             self.mark(&escrow);
         }
