@@ -10,6 +10,7 @@ mod judge;
 mod kv;
 mod machine;
 mod node;
+mod owed;
 mod pool;
 mod reads;
 mod shared;

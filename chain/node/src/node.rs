@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
+use crate::owed::OwedCache;
 use crate::shared::{Core, lock, store_refusal};
 use crate::{BlockEvents, ChargeProof, NodeConfig, NodeError, SeatKeys, Status};
 
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub interval: Mutex<Duration>,
     /// Epoch below which working material was removed.
     pub pruned: AtomicU64,
+    /// Proofs of the latest settlements.
+    pub owed: OwedCache,
     pub stop: watch::Sender<bool>,
 }
 

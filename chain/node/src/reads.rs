@@ -1,18 +1,13 @@
 //! Evidence, proofs, packs and exports: what a node hands out beyond rows.
 
 use cairn_audit::{SignedBundle, bundle_hash};
-use cairn_crypto::merkle::rows::{RowProof, RowTree};
 use cairn_ledger::evidence::BUNDLE_LIMIT;
 use cairn_ledger::genesis::{Export, digest_contents};
 use cairn_ledger::registry::{unknown_device, unknown_sector};
-use cairn_ledger::settle::keys;
-use cairn_ledger::settlement::{Settlement, charge_leaf, claim_leaf};
 use cairn_ledger::state::Key;
 use cairn_ledger::tables::{Devices, Epochs, SectorTable, TABLES};
-use cairn_ledger::tx::ClaimProof;
-use cairn_types::{AccountId, Amount, Credits, DeviceId, Epoch, Hash, LeaseId, Refusal, SectorId, decode};
+use cairn_types::{DeviceId, Epoch, Hash, Refusal, SectorId};
 
-use crate::ChargeProof;
 use crate::export::{EXPORT_LIMIT, too_large};
 use crate::files;
 use crate::node::{Inner, MAX_INTERVAL, Pace, chain_row, engine_refusal};
@@ -22,8 +17,6 @@ use crate::shared::store_refusal;
 const BUNDLES_PER_DEVICE: usize = 4;
 /// Rows of one page of an export.
 const PAGE: usize = 16_384;
-/// Entries of a memory or a tally, ascending by key.
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 /// Times that an export tries to read the whole state between two blocks.
 const TRIES: usize = 8;
 
@@ -100,57 +93,6 @@ impl Inner {
         read.map_err(|e| store_refusal(e.to_string()))?.ok_or_else(unknown)
     }
 
-    /// The latest final settlement with a part of the tally after it.
-    fn latest(&self, sector: SectorId) -> Result<Option<(Epoch, Pairs)>, Refusal> {
-        let Some((epoch, _)) = self.core.store.promoted(sector).map_err(store_refusal)? else {
-            return Ok(None);
-        };
-        Ok(Some((epoch, self.core.store.contents(sector).map_err(store_refusal)?.tally)))
-    }
-
-    pub(crate) fn claim_proof(
-        &self,
-        sector: SectorId,
-        operator: AccountId,
-    ) -> Result<Option<ClaimProof>, Refusal> {
-        let Some((epoch, tally)) = self.latest(sector)? else { return Ok(None) };
-        let claims: Vec<(AccountId, Amount)> = part(&tally, b'e', AccountId);
-        let leaf = |(o, a): &(AccountId, Amount)| claim_leaf(o, *a);
-        let Some((earned, index, proof)) = prove(&claims, &operator, leaf) else { return Ok(None) };
-        self.agrees(sector, epoch, |s| s.claims, RowTree::new(claims.iter().map(leaf)).root())?;
-        Ok(Some(ClaimProof { sector, epoch, operator, earned, index, proof }))
-    }
-
-    pub(crate) fn charge_proof(
-        &self,
-        sector: SectorId,
-        lease: LeaseId,
-    ) -> Result<Option<ChargeProof>, Refusal> {
-        let Some((epoch, tally)) = self.latest(sector)? else { return Ok(None) };
-        let charges: Vec<(LeaseId, Credits)> = part(&tally, b'c', LeaseId);
-        let leaf = |(l, c): &(LeaseId, Credits)| charge_leaf(l, *c);
-        let Some((charged, index, proof)) = prove(&charges, &lease, leaf) else { return Ok(None) };
-        self.agrees(sector, epoch, |s| s.charges, RowTree::new(charges.iter().map(leaf)).root())?;
-        Ok(Some(ChargeProof { epoch, charged, index, proof }))
-    }
-
-    /// The tally was written with the settlement; a tree that differs must not be handed out.
-    fn agrees(
-        &self,
-        sector: SectorId,
-        epoch: Epoch,
-        of: impl Fn(&Settlement) -> (Hash, u64),
-        root: Hash,
-    ) -> Result<(), Refusal> {
-        let record = self.core.store.settlement(sector, epoch).map_err(store_refusal)?;
-        match record {
-            // Right after an import the record lies in the fork before; the chain holds its roots.
-            None => Ok(()),
-            Some(x) if of(&x.settlement).0 == root => Ok(()),
-            Some(_) => Err(store_refusal("the tally is not the one of the latest settlement".into())),
-        }
-    }
-
     pub(crate) async fn export_state(&self) -> Result<Export, Refusal> {
         // Longer than a whole state takes to read, or at least as long as allowed.
         let _pace = Pace::new(self, MAX_INTERVAL);
@@ -199,32 +141,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// The entries of a tally under one prefix, ascending by id, as the settlement's trees hold them.
-fn part<I, V: borsh::BorshDeserialize>(
-    tally: &[(Vec<u8>, Vec<u8>)],
-    prefix: u8,
-    id: impl Fn([u8; 32]) -> I,
-) -> Vec<(I, V)> {
-    debug_assert!(
-        keys::earned(&AccountId::default()).len() == 33 && keys::charged(&LeaseId::default()).len() == 33
-    );
-    tally
-        .iter()
-        .filter(|(k, _)| k.first() == Some(&prefix))
-        .filter_map(|(k, v)| Some((id(k.get(1..)?.try_into().ok()?), decode(v).ok()?)))
-        .collect()
-}
-
-/// Value, position and path of an entry.
-fn prove<I: Ord, V: Copy>(
-    list: &[(I, V)],
-    id: &I,
-    leaf: impl Fn(&(I, V)) -> Vec<u8>,
-) -> Option<(V, u64, RowProof)> {
-    let at = list.binary_search_by(|(x, _)| x.cmp(id)).ok()?;
-    let index = u64::try_from(at).ok()?;
-    let proof = RowTree::new(list.iter().map(leaf)).prove(index).ok()?;
-    Some((list.get(at)?.1, index, proof))
 }

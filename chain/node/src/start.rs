@@ -62,6 +62,7 @@ pub(crate) async fn start(config: NodeConfig) -> Result<Arc<Inner>, NodeError> {
         seat: config.seat,
         interval: Mutex::new(interval),
         pruned: AtomicU64::new(0),
+        owed: Mutex::default(),
         stop: watch::channel(false).0,
     });
     tokio::spawn(worker::run(Arc::downgrade(&inner), inner.core.tip.subscribe()));
