@@ -8,10 +8,9 @@ use cairn_ledger::tables::{Devices, Leases, Postings};
 use cairn_sector::{DeviceEntry, Finding, LeaseEntry, Level, Rules, Seed, Worker, WorkerError};
 use cairn_storage_node::repair::Job;
 use cairn_storage_node::{ChainView, Duties, RepairAgent, StorageNode, Store};
-use cairn_storage_rules::Storage;
 use cairn_storage_rules::prove::OperatorTree;
-use cairn_storage_rules::quote::epoch_price;
 use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Defence, Evidence, Params};
+use cairn_storage_rules::{Escrow, Storage};
 use cairn_types::{Credits, DeviceId, Epoch, Hash, Height, LeaseId, NetworkId, decode};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,8 +135,7 @@ impl StorageWorker {
             let Some(lease) = self.chain.lease_now(&id).await else { continue };
             // Before the first settlement nothing was charged.
             let charged = self.chain.client.charge_proof(Storage::ID, &id).await.map_err(away)?;
-            let left = lease.deposited.saturating_sub(charged.map_or(Credits::ZERO, |c| c.1));
-            let empty = left < epoch_price(&lease);
+            let empty = Escrow::new(&lease, charged.map_or(Credits::ZERO, |c| c.1)).is_empty();
             self.node.set_read_only(id, empty);
             if empty {
                 unpaid.insert(id);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::ChargeProof;
 use crate::node::Inner;
-use crate::shared::store_refusal;
+use crate::shared::{lock, store_refusal};
 
 /// The latest of each sector.
 pub(crate) type OwedCache = Mutex<BTreeMap<SectorId, Arc<Owed>>>;
@@ -70,8 +70,7 @@ impl Inner {
             return Ok(None);
         };
         // Held while the trees are built, so that many who ask at once wait for one.
-        let mut cache =
-            self.owed.lock().map_err(|_| store_refusal("a request for a proof was given up".into()))?;
+        let mut cache = lock(&self.owed);
         if let Some(known) = cache.get(&sector).filter(|o| o.epoch == epoch) {
             return Ok(Some(known.clone()));
         }

@@ -1,10 +1,10 @@
 //! A gateway with its S3 endpoint, as the contract of sectors wants it.
 
-use crate::gateway::{Escrow, Gateway};
+use crate::gateway::Gateway;
 use crate::server::ServerHandle;
 use async_trait::async_trait;
 use cairn_sector::{Finding, Level, Rules};
-use cairn_storage_rules::Storage;
+use cairn_storage_rules::{Escrow, Storage};
 use cairn_types::SectorId;
 use std::sync::Arc;
 

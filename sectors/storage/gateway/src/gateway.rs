@@ -6,7 +6,6 @@ mod objects;
 mod parts;
 mod start;
 
-pub use escrow::Escrow;
 pub use objects::{BodyStream, MAX_OBJECT, Put, PutDone};
 pub use parts::{PartDone, PutPart};
 pub use start::{Recovery, Started, profiles};

@@ -8,6 +8,7 @@ pub mod admit;
 mod attribute;
 pub mod cheats;
 mod dispute;
+mod escrow;
 pub mod fuzz;
 pub mod judge;
 pub mod params;
@@ -23,6 +24,7 @@ use cairn_sector::{
 };
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 
+pub use escrow::Escrow;
 use types::{Claim, Commitment, Defence, Evidence, Memory, Offer, Order, Params};
 
 /// The storage sector.

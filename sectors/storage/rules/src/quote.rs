@@ -1,10 +1,10 @@
 //! What orders need, and at what rates an offer serves them.
 
-use cairn_sector::{Demand, LeaseEntry, Quote};
-use cairn_types::{Credits, Rate, Refusal, Units};
+use cairn_sector::{Demand, Quote};
+use cairn_types::{Credits, Refusal, Units};
 
 use crate::admit::{epoch_of, rates};
-use crate::types::{AT_REST, Offer, Order, Params};
+use crate::types::{Offer, Order, Params};
 
 /// Repair agents drawn for each lease.
 pub const AGENTS: u16 = 2;
@@ -36,14 +36,6 @@ pub fn demand(p: &Params, order: &Order) -> Result<Demand, Refusal> {
         helpers: AGENTS,
         epochs: order.epochs,
     })
-}
-
-/// Credits that one epoch of a lease costs with every slot full. An escrow that holds less takes no more data.
-/// A slot without a holder is priced as it was before.
-pub fn epoch_price(lease: &LeaseEntry) -> Credits {
-    let units = u128::from(lease.reserve.0[AT_REST]);
-    let price = |rate: Rate| rate.charge(units).unwrap_or(Credits(u64::MAX));
-    lease.slots.iter().fold(Credits::ZERO, |sum, s| sum.saturating_add(price(s.rates[AT_REST])))
 }
 
 /// See [`cairn_sector::Rules::quote`].

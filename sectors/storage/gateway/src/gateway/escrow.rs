@@ -2,38 +2,8 @@
 
 use super::Gateway;
 use crate::error::GatewayError;
-use cairn_sector::LeaseEntry;
-use cairn_types::{Credits, Epoch, LeaseId};
-
-/// What the escrow of a lease still covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Escrow {
-    /// The lease.
-    pub lease: LeaseId,
-    /// Credits left after the latest settlement.
-    pub left: Credits,
-    /// Credits for one epoch with every slot full.
-    pub epoch_price: Credits,
-}
-
-impl Escrow {
-    /// From the chain's entry and what settlements charged so far.
-    pub fn new(entry: &LeaseEntry, charged: Credits) -> Self {
-        Self {
-            lease: entry.id,
-            left: entry.deposited.saturating_sub(charged),
-            epoch_price: cairn_storage_rules::quote::epoch_price(entry),
-        }
-    }
-    /// Operators take no more data: what is left does not cover one full epoch.
-    pub fn is_empty(&self) -> bool {
-        self.left < self.epoch_price
-    }
-    /// Full epochs that are covered.
-    pub fn epochs(&self) -> u64 {
-        self.left.0 / self.epoch_price.0.max(1)
-    }
-}
+use cairn_storage_rules::Escrow;
+use cairn_types::{Credits, Epoch};
 
 impl Gateway {
     /// The escrow of each of the customer's leases, the log's first.
@@ -116,23 +86,5 @@ impl Gateway {
             (*at, *target) = (now, Credits(next.max(base.0)));
         }
         *target
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn escrow(left: u64, epoch_price: u64) -> Escrow {
-        Escrow { lease: LeaseId::default(), left: Credits(left), epoch_price: Credits(epoch_price) }
-    }
-
-    #[test]
-    fn an_escrow_is_empty_when_it_does_not_cover_a_full_epoch() {
-        assert!(!escrow(10, 10).is_empty());
-        assert!(escrow(9, 10).is_empty());
-        assert!(!escrow(0, 0).is_empty(), "what costs nothing is paid");
-        assert_eq!(escrow(29, 10).epochs(), 2);
-        assert_eq!(escrow(7, 0).epochs(), 7);
     }
 }
