@@ -10,6 +10,7 @@ use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 use crate::{Clock, Now};
 
@@ -73,14 +74,17 @@ impl Daemon {
         let from = now.map_or(Height(0), |n| n.height.minus(n.params.dispute_blocks));
         let disputes = tokio::spawn(this.clone().disputes(from));
         let _stop = AbortOnDrop(disputes);
+        // Ends with this future: a daemon that is aborted leaves no step behind.
+        let mut steps = JoinSet::new();
         let mut begun: BTreeSet<(Epoch, Step)> = BTreeSet::new();
         while let Some(now) = clock.next().await {
             for (epoch, step) in this.due(&now) {
                 if begun.insert((epoch, step)) {
                     let (me, now) = (this.clone(), now.clone());
-                    tokio::spawn(async move { me.step(epoch, step, &now).await });
+                    steps.spawn(async move { me.step(epoch, step, &now).await });
                 }
             }
+            while steps.try_join_next().is_some() {}
             begun = begun.split_off(&(now.epoch.minus(2), Step::Commit));
         }
     }
@@ -180,13 +184,15 @@ impl Daemon {
     /// Answers accusations until the stream ends. Starts far enough back to see those that are still open.
     async fn disputes(self: Arc<Self>, from: Height) {
         let mut events = self.device.client().events(from);
+        let mut defences = JoinSet::new();
         while let Some(Ok(at)) = events.next().await {
             if let Event::DisputeOpened { dispute, device } = at.event
                 && device == self.device.id()
             {
                 let me = self.clone();
-                tokio::spawn(async move { me.defend(dispute).await });
+                defences.spawn(async move { me.defend(dispute).await });
             }
+            while defences.try_join_next().is_some() {}
         }
     }
 

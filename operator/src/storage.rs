@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 use crate::Clock;
 
@@ -244,24 +245,18 @@ pub async fn repairs(client: Client, agent: RepairAgent, from: Height, patience:
     let mut events = client.events(from);
     // A lease that loses many slots at once names all of them with each loss: every job is done by one task.
     let under_way: UnderWay = Arc::default();
+    // Ends with this future: an operator that is aborted repairs nothing any more.
+    let mut tasks = JoinSet::new();
     while let Some(next) = events.next().await {
         let Ok(at) = next else { break };
         let Event::SlotReassigned { lease, to, repair: lost, .. } = at.event else { continue };
         if to == Some(agent.device()) {
-            tokio::spawn(refill(agent.clone(), lease, patience));
+            tasks.spawn(refill(agent.clone(), lease, patience));
         }
-        if !lost {
-            continue;
+        if lost {
+            tasks.spawn(repair_lease(agent.clone(), lease, patience, under_way.clone()));
         }
-        let (agent, under_way) = (agent.clone(), under_way.clone());
-        tokio::spawn(async move {
-            for job in agent.jobs(&lease).await {
-                let begun = under_way.lock().is_ok_and(|mut jobs| jobs.insert(job));
-                if begun {
-                    tokio::spawn(repair(agent.clone(), job, patience, under_way.clone()));
-                }
-            }
-        });
+        while tasks.try_join_next().is_some() {}
     }
 }
 
@@ -282,6 +277,14 @@ async fn refill(agent: RepairAgent, lease: LeaseId, patience: Duration) {
         tokio::time::sleep(patience / 4).await;
     }
     tracing::warn!(%lease, "operator.replica.given_up");
+}
+
+/// Does the jobs that a lease has for this agent, side by side, and leaves those that a task is busy with.
+async fn repair_lease(agent: RepairAgent, lease: LeaseId, patience: Duration, under_way: UnderWay) {
+    let jobs = agent.jobs(&lease).await;
+    let begun = |job: &Job| under_way.lock().is_ok_and(|mut jobs| jobs.insert(*job));
+    let jobs = jobs.into_iter().filter(begun);
+    futures::future::join_all(jobs.map(|job| repair(agent.clone(), job, patience, under_way.clone()))).await;
 }
 
 /// Tries a job until it is done or has become somebody else's.

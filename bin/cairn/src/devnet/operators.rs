@@ -13,13 +13,16 @@ use cairn_storage_rules::Storage;
 use cairn_storage_rules::types::Params;
 use cairn_types::{AccountId, DeviceId, Height, NetworkId, Refusal};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::genesis::CAPACITY;
 use super::keys::Keys;
 use super::setup::device_id;
+
+/// How long requests under way may hold on to the disk of an operator that crashed.
+const LET_GO: Duration = Duration::from_secs(30);
 
 /// What all operators share.
 #[derive(Clone)]
@@ -43,6 +46,7 @@ struct Running {
     tasks: Vec<JoinHandle<()>>,
     worker: Arc<dyn AnyWorker>,
     daemon: Arc<Mutex<DaemonStatus>>,
+    store: Weak<Store>,
 }
 
 /// One operator.
@@ -100,6 +104,7 @@ impl Operator {
         let leases = Arc::new(ChainLeases::new(s.client.clone(), s.clock.clone(), s.network));
         let chain: Arc<dyn ChainView> = leases.clone();
         let transport: Arc<dyn Transport> = Arc::new(s.net.endpoint(self.identity.key.public()));
+        let held = Arc::downgrade(&store);
         let node = StorageNode::new(
             self.identity.clone(),
             store.clone(),
@@ -124,7 +129,7 @@ impl Operator {
             tokio::spawn(daemon.run(s.clock.clone())),
             tokio::spawn(repairs(s.client, agent, from, s.patience)),
         ];
-        self.running = Some(Running { tasks, worker, daemon: status });
+        self.running = Some(Running { tasks, worker, daemon: status, store: held });
         Ok(())
     }
 
@@ -138,6 +143,12 @@ impl Operator {
         for task in running.tasks {
             // Cancelled is what was asked for.
             let _ = task.await;
+        }
+        drop(running.worker);
+        // A dead process lets go of its disk at once; here a request that was under way does when it ends.
+        let begun = Instant::now();
+        while running.store.strong_count() > 0 && begun.elapsed() < LET_GO {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
