@@ -100,6 +100,7 @@ impl S3 {
             self.endpoint.trim_end_matches('/'),
             if query.is_empty() { "" } else { "?" }
         );
+        cairn_client::use_ring();
         let mut request = reqwest::Client::new()
             .request(method, &url)
             .header("x-amz-date", &date)

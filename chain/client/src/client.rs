@@ -77,7 +77,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `client.url` for anything but plain HTTP: TLS comes with remote nodes.
+    /// `client.url` for anything but HTTP and HTTPS. Use HTTPS, or a tunnel, for nodes on other machines.
     pub fn new(url: impl Into<String>) -> Result<Self, ClientError> {
         Self::with_urls(vec![url.into()])
     }

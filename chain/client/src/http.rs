@@ -31,6 +31,12 @@ pub(crate) struct Http {
     current: AtomicUsize,
 }
 
+/// Chooses the cryptography of TLS for this process, unless somebody did: HTTP clients refuse to be made without one.
+pub fn use_ring() {
+    // An error only says that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Http {
     pub(crate) fn new(urls: Vec<String>) -> Result<Self, ClientError> {
         let bad =
@@ -41,11 +47,12 @@ impl Http {
         let mut clean = Vec::with_capacity(urls.len());
         for url in urls {
             let parsed = reqwest::Url::parse(&url).map_err(|e| bad(format!("{url:?} is no URL: {e}")))?;
-            if parsed.scheme() != "http" || parsed.host().is_none() {
-                return Err(bad(format!("{url:?} is not plain HTTP; TLS comes with remote nodes")));
+            if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
+                return Err(bad(format!("{url:?} is neither HTTP nor HTTPS")));
             }
             clean.push(url.trim_end_matches('/').to_owned());
         }
+        use_ring();
         let pool = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -16,6 +16,7 @@ pub mod wire;
 pub use client::{BUNDLE_LIMIT, Client, Included, PACK_LIMIT};
 pub use error::ClientError;
 pub use export::EXPORT_LIMIT;
+pub use http::use_ring;
 pub use light::{TrustedSeats, Verified, engine_network};
 pub use poster::{Device, Seat};
 pub use signer::{Account, VALID_BLOCKS};

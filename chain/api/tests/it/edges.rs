@@ -14,6 +14,7 @@ async fn call(
     kind: Option<&str>,
     body: Vec<u8>,
 ) -> (StatusCode, Value) {
+    cairn_client::use_ring();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut request = client.request(method, format!("{}{path}", net.url)).body(body);
     if let Some(kind) = kind {

@@ -83,6 +83,7 @@ async fn wrong_signatures_networks_and_nonces_are_refused_before_the_pool() {
 async fn json_transactions_are_taken_and_answered_with_readable_events() {
     let net = Net::start(None).await;
     let tx = net.rich().sign(Action::Transfer { to: id(2), amount: GIFT }).await.unwrap();
+    cairn_client::use_ring();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = http
         .post(format!("{}/v1/transactions?wait=true", net.url))
@@ -155,6 +156,7 @@ async fn epochs_are_watched_with_their_heights_and_seeds() {
     };
     assert_eq!(seeded.start, first.start.plus(40 * (seeded.epoch.0 - first.epoch.0)));
     let path = format!("{}/v1/epochs/{}", net.url, seeded.epoch.0);
+    cairn_client::use_ring();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let epoch: Value =
         serde_json::from_str(&http.get(path).send().await.unwrap().text().await.unwrap()).unwrap();

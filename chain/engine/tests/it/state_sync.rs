@@ -164,6 +164,8 @@ async fn pull(dir: &Path, stored: &StoredBlock, urls: &[&String], ops: u64) -> R
         block: stored.bytes.clone(),
         certificate: stored.certificate.clone().unwrap(),
     };
+    // Another crate of a workspace build may have taken the default provider out of the HTTP client.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let carrier = Arc::new(Http { client, urls: urls.iter().map(|url| (*url).clone()).collect() });
     tokio::task::spawn_blocking(move || fetch(config, carrier)).await.unwrap()
