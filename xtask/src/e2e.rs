@@ -37,7 +37,8 @@ pub fn stage(name: Option<&str>) -> Result<Count> {
         return Ok(Count::default());
     }
     let python = Python::prepare(&workspace.root, &workspace.target)?;
-    ensure_curl()?;
+    ensure("curl")?;
+    ensure("restic")?;
     let binary = build()?;
     let mut pytest = python.command();
     pytest.args(["-m", "pytest", SUITE, "-ra", "--color=no", "-p", "no:cacheprovider"]);
@@ -142,11 +143,18 @@ fn pip(python: &mut Command) -> &mut Command {
     python.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"])
 }
 
-fn ensure_curl() -> Result<()> {
-    if run::present("curl") || (apt(&["curl"])? && run::present("curl")) {
+/// A program of the system that no package of Python brings.
+fn ensure(program: &str) -> Result<()> {
+    if on_path(program) || (apt(&[program])? && on_path(program)) {
         return Ok(());
     }
-    bail!("curl is missing and could not be installed: install it, then run again")
+    bail!("{program} is missing and could not be installed: install it, then run again")
+}
+
+/// Not every program knows `--version`, so it is looked for, not run.
+fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Installs packages of the system; false when that is not for us to do (not root, no apt).
@@ -200,6 +208,12 @@ mod tests {
     fn an_empty_place_holds_no_python() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Python::found(dir.path()).is_none());
+    }
+
+    #[test]
+    fn programs_are_looked_for_on_the_path() {
+        assert!(on_path("sh"));
+        assert!(!on_path("a-program-that-nobody-has"));
     }
 
     #[test]
