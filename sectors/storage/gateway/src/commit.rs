@@ -238,8 +238,11 @@ fn touches(index: &Index, mutation: &Mutation) -> Vec<(Vec<u8>, Touch)> {
         runs.into_iter().map(|r| (segment(&r.segment), Touch::Release)).collect::<Vec<_>>()
     };
     match mutation {
-        Mutation::CreateBucket { name, .. } | Mutation::DeleteBucket { name } => {
-            vec![(bucket(name), Touch::Alone)]
+        Mutation::CreateBucket { name, .. }
+        | Mutation::DeleteBucket { name }
+        | Mutation::SetBucket { name, .. } => vec![(bucket(name), Touch::Alone)],
+        Mutation::SetLabel { bucket: b, key, .. } => {
+            vec![(bucket(b), Touch::Need), (object(b, key), Touch::Alone)]
         }
         Mutation::PutObject { bucket: b, key, object: o } => {
             let mut out = vec![(bucket(b), Touch::Need), (object(b, key), Touch::Alone)];

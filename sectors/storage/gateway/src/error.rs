@@ -38,6 +38,9 @@ pub enum GatewayError {
     /// The bucket has objects.
     #[error("bucket {0:?} holds objects; delete them before the bucket")]
     BucketNotEmpty(String),
+    /// The bucket is in a state that does not allow it.
+    #[error("the state of the bucket does not allow it: {0}")]
+    BucketState(&'static str),
     /// No such object.
     #[error("key {0:?} does not exist; list the bucket to see what does")]
     NoSuchKey(String),

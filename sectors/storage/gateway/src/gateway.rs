@@ -17,7 +17,7 @@ use crate::log::LogTiming;
 use crate::operators::Operators;
 use crate::packer::ToPack;
 use crate::ports::{ChainPort, Pen};
-use crate::record::Mutation;
+use crate::record::{Label, Mutation, Setting, VersionId};
 use crate::volume::{Flushed, Volume, VolumeLimits, read};
 use cairn_storage_codec::StorageKeys;
 use cairn_types::{Credits, Epoch, LeaseId, Rate};
@@ -188,7 +188,39 @@ impl Gateway {
     /// # Errors
     /// It exists.
     pub async fn create_bucket(&self, name: &str, now: u64) -> Result<(), GatewayError> {
-        self.change(Mutation::CreateBucket { name: name.into(), created: now }).await
+        self.create_bucket_with(name, now, Vec::new()).await
+    }
+    /// As [`Self::create_bucket`], with settings from its first moment on.
+    ///
+    /// # Errors
+    /// It exists, or a setting does not fit the ones before it.
+    pub async fn create_bucket_with(
+        &self,
+        name: &str,
+        now: u64,
+        settings: Vec<Setting>,
+    ) -> Result<(), GatewayError> {
+        self.change(Mutation::CreateBucket { name: name.into(), created: now, settings }).await
+    }
+    /// Replaces one setting of a bucket.
+    ///
+    /// # Errors
+    /// It does not exist, or its state does not allow the setting.
+    pub async fn set_bucket(&self, name: &str, setting: Setting) -> Result<(), GatewayError> {
+        self.change(Mutation::SetBucket { name: name.into(), setting }).await
+    }
+    /// Replaces one label of an object, of its current version if none is named.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub async fn set_label(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+        label: Label,
+    ) -> Result<(), GatewayError> {
+        self.change(Mutation::SetLabel { bucket: bucket.into(), key: key.into(), version, label }).await
     }
     /// Removes an empty bucket.
     ///

@@ -4,13 +4,15 @@
 //! mutation is acceptable. Keys are opaque bytes in byte order.
 
 mod list;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use list::{ListQuery, Page, Resume};
+pub use settings::BucketSettings;
 
 use crate::error::GatewayError;
-use crate::record::{Etag, Mutation, Object, Part, Placement, SlotRoot, Stored, Upload, UploadId};
+use crate::record::{Etag, Mutation, Object, Part, Placement, Setting, SlotRoot, Stored, Upload, UploadId};
 use cairn_storage_codec::{SegmentId, SegmentMeta};
 use cairn_types::LeaseId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,8 @@ pub const MIN_PART: u64 = 5 << 20;
 pub struct Bucket {
     /// Unix time in seconds.
     pub created: u64,
+    /// What it is set to.
+    pub settings: BucketSettings,
     /// By key bytes.
     pub(crate) objects: BTreeMap<Vec<u8>, Arc<Object>>,
 }
@@ -167,6 +171,9 @@ impl Index {
             Mutation::CreateBucket { name, .. } if self.buckets.contains_key(name) => {
                 Err(GatewayError::BucketExists(name.clone()))
             }
+            Mutation::CreateBucket { settings, .. } => settle(settings).map(|_| ()),
+            Mutation::SetBucket { name, setting } => self.bucket(name)?.settings.check(setting),
+            Mutation::SetLabel { bucket, key, .. } => self.object(bucket, key).map(|_| ()),
             Mutation::DeleteBucket { name } if !self.bucket(name)?.objects.is_empty() => {
                 Err(GatewayError::BucketNotEmpty(name.clone()))
             }
@@ -218,8 +225,20 @@ impl Index {
             return;
         }
         match mutation {
-            Mutation::CreateBucket { name, created } => {
-                self.buckets.insert(name, Bucket { created, objects: BTreeMap::new() });
+            Mutation::CreateBucket { name, created, settings } => {
+                let Ok(settings) = settle(&settings) else { return };
+                self.buckets.insert(name, Bucket { created, settings, objects: BTreeMap::new() });
+            }
+            Mutation::SetBucket { name, setting } => {
+                if let Some(bucket) = self.buckets.get_mut(&name) {
+                    bucket.settings.apply(setting);
+                }
+            }
+            Mutation::SetLabel { bucket, key, label, .. } => {
+                let bucket = self.buckets.get_mut(&bucket);
+                if let Some(object) = bucket.and_then(|b| b.objects.get_mut(key.as_bytes())) {
+                    Arc::make_mut(object).labels.apply(label);
+                }
             }
             Mutation::DeleteBucket { name } => {
                 self.buckets.remove(&name);
@@ -329,7 +348,8 @@ impl Index {
             .collect();
         out.extend(self.segments.values().map(stored));
         for (name, bucket) in &self.buckets {
-            out.push(Mutation::CreateBucket { name: name.clone(), created: bucket.created });
+            let settings = bucket.settings.list();
+            out.push(Mutation::CreateBucket { name: name.clone(), created: bucket.created, settings });
             for (key, object) in &bucket.objects {
                 let key = String::from_utf8_lossy(key).into_owned();
                 out.push(Mutation::PutObject { bucket: name.clone(), key, object: (**object).clone() });
@@ -343,6 +363,16 @@ impl Index {
         }
         out
     }
+}
+
+/// The settings of a new bucket.
+fn settle(settings: &[Setting]) -> Result<BucketSettings, GatewayError> {
+    let mut out = BucketSettings::default();
+    for setting in settings {
+        out.check(setting)?;
+        out.apply(setting.clone());
+    }
+    Ok(out)
 }
 
 /// KiB of each fragment of a segment.
@@ -397,6 +427,7 @@ fn assemble(
         etag: multipart_etag(chosen.iter().map(|p| &p.md5)),
         modified,
         attributes: state.upload.attributes.clone(),
+        labels: state.upload.labels.clone(),
         checksums,
         part_sizes: chosen.iter().map(|p| p.size).collect(),
         placement,

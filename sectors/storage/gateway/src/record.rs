@@ -3,6 +3,13 @@
 //! Replaying them in order gives the index; nothing else does. A mutation carries every value that its effect
 //! depends on (times included), so that replay needs no clock.
 
+mod settings;
+
+pub use settings::{
+    CannedAcl, Expire, Filter, FilterForm, Label, Labels, LockMode, Logging, Noncurrent, ObjectLock,
+    Ownership, PublicAccess, Retention, Rule, Setting, Span, Tags, VersionId, Versioning,
+};
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_storage_codec::{SegmentId, SegmentMeta};
 use cairn_types::Hash;
@@ -118,6 +125,8 @@ pub struct Object {
     pub modified: u64,
     /// Headers and metadata.
     pub attributes: Attributes,
+    /// Tags, locks, access.
+    pub labels: Labels,
     /// Checksums that the client asked for.
     pub checksums: Vec<Checksum>,
     /// Sizes of the parts of a multipart object; empty otherwise.
@@ -152,6 +161,8 @@ pub struct Upload {
     pub started: u64,
     /// What the object will carry.
     pub attributes: Attributes,
+    /// As [`Self::attributes`].
+    pub labels: Labels,
     /// Algorithm announced for its parts.
     pub algorithm: Option<Algorithm>,
 }
@@ -168,6 +179,15 @@ pub enum Mutation {
         name: String,
         /// Unix time in seconds.
         created: u64,
+        /// What differs from a new bucket's settings, in an order in which each fits the ones before.
+        settings: Vec<Setting>,
+    },
+    /// A bucket was set to something.
+    SetBucket {
+        /// Name.
+        name: String,
+        /// What it was set to.
+        setting: Setting,
     },
     /// An empty bucket was removed, with its unfinished uploads.
     DeleteBucket {
@@ -200,6 +220,17 @@ pub enum Mutation {
         bucket: String,
         /// Key.
         key: String,
+    },
+    /// What an object carries was changed.
+    SetLabel {
+        /// Bucket.
+        bucket: String,
+        /// Key.
+        key: String,
+        /// Version; `None`: the current one.
+        version: Option<VersionId>,
+        /// What it carries now.
+        label: Label,
     },
     /// A multipart upload was started.
     CreateUpload {

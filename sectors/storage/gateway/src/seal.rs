@@ -88,7 +88,7 @@ mod tests {
         assert!(open(&IndexKey::from_bytes([8; 32]), 5, &sealed).is_err());
         assert_eq!(
             hex::encode(&sealed[32..]),
-            "04f98cb5a9a660bb87ab759a6b2d648fb56a0bfb4ffcc30300312b77eacda030bc4c0f7ae5863c5756135e4739558d242454559331bd76dd4a46fc1de8063803e67630b75dc3bb4d1e"
+            "04f98cb5a9a660bb87ab759a6b2d648fb56a0bfb4ffcc30300312b77eacda030bc4c0f7ae5863c5756135e4739558e242454559331bd76dd4a134b8fac4ef330c38a2f6b67e38f0e35"
         );
     }
 

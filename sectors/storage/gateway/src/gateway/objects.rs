@@ -5,7 +5,7 @@ use super::ingest::Incoming;
 use crate::digest::Digests;
 use crate::error::GatewayError;
 use crate::index::Condition;
-use crate::record::{Algorithm, Attributes, Checksum, Etag, Mutation, Object, Placement};
+use crate::record::{Algorithm, Attributes, Checksum, Etag, Labels, Mutation, Object, Placement};
 use bytes::Bytes;
 use cairn_storage_codec::SegmentMeta;
 use futures::{Stream, StreamExt};
@@ -34,6 +34,8 @@ pub struct Put {
     pub key: String,
     /// Headers and metadata.
     pub attributes: Attributes,
+    /// Tags, locks, access.
+    pub labels: Labels,
     /// What must hold of the object that is there.
     pub condition: Condition,
     /// Checksums to compute.
@@ -80,6 +82,7 @@ impl Gateway {
             etag,
             modified: put.now,
             attributes: put.attributes,
+            labels: put.labels,
             checksums: checksums.clone(),
             part_sizes: Vec::new(),
             placement: done.placement,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::{Attributes, Body, Checksum, Run, SlotRoot, Stored};
+use crate::record::*;
 use cairn_storage_codec::Profile;
 use cairn_types::{Hash, encode};
 use proptest::prelude::*;
@@ -23,6 +23,7 @@ fn object(segment: u8, len: u32) -> Object {
             headers: [("content-type".into(), "text/plain".into())].into(),
             user: [("oven".into(), "stone".into())].into(),
         },
+        labels: Labels { hold: true, acl: Some(CannedAcl::PublicRead), ..Labels::default() },
         checksums: vec![Checksum {
             algorithm: crate::record::Algorithm::Crc32,
             value: "AAAAAA==".into(),
@@ -38,13 +39,83 @@ fn put(key: &str, object: Object) -> Mutation {
 }
 
 fn bucket() -> Mutation {
-    Mutation::CreateBucket { name: "b".into(), created: 1 }
+    Mutation::CreateBucket { name: "b".into(), created: 1, settings: Vec::new() }
 }
 
 fn index(mutations: impl IntoIterator<Item = Mutation>) -> Index {
     let mut index = Index::default();
     mutations.into_iter().for_each(|m| index.apply(m));
     index
+}
+
+fn label(label: Label) -> Mutation {
+    Mutation::SetLabel { bucket: "b".into(), key: "a".into(), version: None, label }
+}
+
+/// One of each, in an order in which a bucket takes them.
+fn settings() -> Vec<Setting> {
+    let rule = Rule {
+        id: "r".into(),
+        enabled: true,
+        filter: Filter { prefix: "p".into(), tags: Tags::new(), over: Some(1), under: None },
+        form: FilterForm::And,
+        expire: Some(Expire::Days(1)),
+        noncurrent: Some(Noncurrent { days: 2, keep: 3 }),
+        abort: Some(4),
+    };
+    vec![
+        Setting::Versioning(Versioning::Enabled),
+        Setting::ObjectLock(ObjectLock { default: Some((LockMode::Governance, Span::Years(1))) }),
+        Setting::Lifecycle(vec![rule]),
+        Setting::Tags([("k".into(), "v".into())].into()),
+        Setting::Policy(Some("{}".into())),
+        Setting::Cors(Some("c".into())),
+        Setting::Acl(CannedAcl::PublicRead),
+        Setting::Ownership(Some(Ownership::Preferred)),
+        Setting::PublicAccess(Some(PublicAccess { block_acls: true, ..PublicAccess::default() })),
+        Setting::Logging(Some(Logging { bucket: "l".into(), prefix: "p".into() })),
+    ]
+}
+
+#[test]
+fn what_a_bucket_is_set_to_survives_a_snapshot() {
+    let mut index = index([bucket()]);
+    for setting in settings() {
+        index.apply(Mutation::SetBucket { name: "b".into(), setting });
+    }
+    let set = index.bucket("b").unwrap().settings.clone();
+    assert_eq!(set.list(), settings());
+    let mut again = Index::default();
+    index.snapshot().into_iter().for_each(|m| again.apply(m));
+    assert_eq!(again.bucket("b").unwrap().settings, set);
+}
+
+#[test]
+fn object_lock_comes_after_versioning_and_keeps_it_on() {
+    let mut index = index([bucket()]);
+    let set = |setting| Mutation::SetBucket { name: "b".into(), setting };
+    let refused = |index: &Index, setting| {
+        matches!(index.check(&set(setting), &Condition::default()), Err(GatewayError::BucketState(_)))
+    };
+    let (lock, suspend) =
+        (Setting::ObjectLock(ObjectLock::default()), Setting::Versioning(Versioning::Suspended));
+    assert!(refused(&index, lock.clone()) && !refused(&index, suspend.clone()));
+    index.apply(set(Setting::Versioning(Versioning::Enabled)));
+    assert!(refused(&index, Setting::Versioning(Versioning::Never)));
+    index.apply(set(lock));
+    index.apply(set(suspend.clone()));
+    assert!(refused(&index, suspend));
+    assert_eq!(index.bucket("b").unwrap().settings.versioning, Versioning::Enabled);
+}
+
+#[test]
+fn a_label_changes_alone() {
+    let mut index = index([bucket(), stored(1, 100), put("a", object(1, 10))]);
+    index.apply(label(Label::Tags([("k".into(), "v".into())].into())));
+    index.apply(label(Label::Hold(false)));
+    let labels = index.object("b", "a").unwrap().labels.clone();
+    let tags: Tags = [("k".into(), "v".into())].into();
+    assert_eq!(labels, Labels { tags, hold: false, ..object(1, 1).labels });
 }
 
 #[test]
@@ -54,6 +125,7 @@ fn record_formats_are_frozen() {
         key: "k".into(),
         started: 5,
         attributes: Attributes::default(),
+        labels: Labels::default(),
         algorithm: Some(crate::record::Algorithm::Sha256),
     };
     let part = Part {
@@ -63,29 +135,36 @@ fn record_formats_are_frozen() {
         checksums: Vec::new(),
         placement: Placement::Inline(vec![7]),
     };
-    let all = Body::Mutations(vec![
-        bucket(),
-        Mutation::DeleteBucket { name: "b".into() },
-        stored(1, 100),
-        Mutation::SetRoot { segment: SegmentId([1; 32]), slot: 1, root: None },
-        put("k", object(1, 10)),
-        Mutation::DeleteObject { bucket: "b".into(), key: "k".into() },
-        Mutation::CreateUpload { id: [1; 16], upload },
-        Mutation::PutPart { id: [1; 16], number: 3, part },
-        Mutation::CompleteUpload {
-            id: [1; 16],
-            parts: vec![(3, [1; 16])],
-            modified: 9,
-            checksums: Vec::new(),
-        },
-        Mutation::AbortUpload { id: [1; 16] },
-        Mutation::PutAccessKey { id: "a".into(), secret: "s".into() },
-        Mutation::DeleteAccessKey { id: "a".into() },
-    ]);
+    let all = Body::Mutations(
+        vec![
+            bucket(),
+            Mutation::DeleteBucket { name: "b".into() },
+            stored(1, 100),
+            Mutation::SetRoot { segment: SegmentId([1; 32]), slot: 1, root: None },
+            put("k", object(1, 10)),
+            Mutation::DeleteObject { bucket: "b".into(), key: "k".into() },
+            Mutation::CreateUpload { id: [1; 16], upload },
+            Mutation::PutPart { id: [1; 16], number: 3, part },
+            Mutation::CompleteUpload {
+                id: [1; 16],
+                parts: vec![(3, [1; 16])],
+                modified: 9,
+                checksums: Vec::new(),
+            },
+            Mutation::AbortUpload { id: [1; 16] },
+            Mutation::PutAccessKey { id: "a".into(), secret: "s".into() },
+            Mutation::DeleteAccessKey { id: "a".into() },
+            label(Label::Tags([("a".into(), "b".into())].into())),
+            label(Label::Retention(Some(Retention { mode: LockMode::Compliance, until: 3 }))),
+        ]
+        .into_iter()
+        .chain(settings().into_iter().map(|setting| Mutation::SetBucket { name: "b".into(), setting }))
+        .collect(),
+    );
     let bytes = encode(&all);
     assert_eq!(
         hex::encode(blake3::hash(&bytes).as_bytes()),
-        "9d2bc5095369eac396e692c70f9355c6c1bd47cfbd75c04b4bb33772a85abcb6"
+        "0090cfb4007f933371f10fe3b6231a4bb66daf1cddfdc47835ef4829f443725d"
     );
     assert_eq!(cairn_types::decode::<Body>(&bytes).unwrap(), all);
     let piece = Body::Snapshot { piece: 1, pieces: 2, bytes: vec![5, 6] };
@@ -93,9 +172,9 @@ fn record_formats_are_frozen() {
     assert_eq!(
         hex::encode(encode(&put("k", object(1, 10)))),
         concat!(
-            "040100000062010000006b0a000000000000000303030303030303030303030303030300000000070000000000000001",
+            "050100000062010000006b0a000000000000000303030303030303030303030303030300000000070000000000000001",
             "0000000c000000636f6e74656e742d747970650a000000746578742f706c61696e01000000040000006f76656e050000",
-            "0073746f6e650100000000080000004141414141413d3d00000000000101000000010101010101010101010101010101",
+            "0073746f6e6500000000000101010100000000080000004141414141413d3d00000000000101000000010101010101010101010101010101",
             "0101010101010101010101010101010101040000000a000000",
         )
     );
@@ -128,6 +207,7 @@ fn a_snapshot_rebuilds_the_index() {
         key: "u".into(),
         started: 5,
         attributes: Attributes::default(),
+        labels: Labels::default(),
         algorithm: None,
     };
     let part = Part {

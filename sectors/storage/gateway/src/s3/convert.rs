@@ -36,6 +36,7 @@ pub fn refusal(e: GatewayError) -> S3Error {
         GatewayError::NoSuchBucket(_) => S3ErrorCode::NoSuchBucket,
         GatewayError::BucketExists(_) => S3ErrorCode::BucketAlreadyOwnedByYou,
         GatewayError::BucketNotEmpty(_) => S3ErrorCode::BucketNotEmpty,
+        GatewayError::BucketState(_) => S3ErrorCode::InvalidBucketState,
         GatewayError::NoSuchKey(_) => S3ErrorCode::NoSuchKey,
         GatewayError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         GatewayError::InvalidPart(_) => S3ErrorCode::InvalidPart,

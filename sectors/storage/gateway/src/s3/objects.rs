@@ -3,7 +3,7 @@
 use super::convert::*;
 use crate::error::GatewayError;
 use crate::gateway::{Gateway, Put};
-use crate::record::{Attributes, Object};
+use crate::record::{Attributes, Labels, Object};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use std::ops::Range as Bytes;
@@ -34,6 +34,7 @@ pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S
         bucket: i.bucket,
         key: i.key,
         attributes,
+        labels: Labels::default(),
         condition: condition(i.if_match.as_ref(), i.if_none_match.as_ref()),
         algorithms: expected.algorithms.clone(),
         limit: MAX_BODY,

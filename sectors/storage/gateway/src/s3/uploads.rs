@@ -6,7 +6,7 @@ use super::listing::namer;
 use super::objects::{MAX_BODY, source};
 use crate::error::GatewayError;
 use crate::gateway::{Gateway, PutPart};
-use crate::record::{Algorithm, Checksum, Etag, Upload, UploadId};
+use crate::record::{Algorithm, Checksum, Etag, Labels, Upload, UploadId};
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub async fn create(
     }
     let algorithm = announced.map(|(algorithm, _)| algorithm);
     let (bucket, key) = (i.bucket, i.key);
-    let upload =
-        Upload { bucket: bucket.clone(), key: key.clone(), started: seconds(), attributes, algorithm };
+    let (started, labels) = (seconds(), Labels::default());
+    let upload = Upload { bucket: bucket.clone(), key: key.clone(), started, attributes, labels, algorithm };
     let id = g.create_upload(upload).await.map_err(refusal)?;
     answer(CreateMultipartUploadOutput {
         bucket: Some(bucket),

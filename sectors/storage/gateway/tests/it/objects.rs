@@ -2,7 +2,7 @@ use crate::support::*;
 use cairn_storage_gateway::error::GatewayError;
 use cairn_storage_gateway::gateway::PutPart;
 use cairn_storage_gateway::index::Condition;
-use cairn_storage_gateway::record::{Attributes, Upload};
+use cairn_storage_gateway::record::{Attributes, Labels, Upload};
 use proptest::prelude::*;
 
 const SIZES: [usize; 9] = [0, 1, 4096, 4097, 65_520, 65_521, (1 << 20) - 1, 1 << 20, 20_000_001];
@@ -82,6 +82,7 @@ fn upload() -> Upload {
         key: "k".into(),
         started: 1,
         attributes: Attributes::default(),
+        labels: Labels::default(),
         algorithm: None,
     }
 }

@@ -4,7 +4,7 @@ use cairn_storage_gateway::error::GatewayError;
 use cairn_storage_gateway::gateway::{BodyStream, Config, Gateway, Put, PutDone};
 use cairn_storage_gateway::index::Condition;
 use cairn_storage_gateway::memory::World;
-use cairn_storage_gateway::record::Attributes;
+use cairn_storage_gateway::record::{Attributes, Labels};
 use futures::StreamExt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub fn request(key: &str) -> Put {
         bucket: "b".into(),
         key: key.into(),
         attributes: Attributes::default(),
+        labels: Labels::default(),
         condition: Condition::default(),
         algorithms: Vec::new(),
         limit: 5 << 30,
