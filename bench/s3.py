@@ -17,6 +17,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import selectors
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import boto3
@@ -96,6 +98,43 @@ def timed(server, verb, name, size, count, clients):
         task.join()
     waits = (percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3)
     return count * size / took / 1e6, count / took, *waits, computed * 1e3 / count
+
+
+def lean(server, verb, size, count, connections):
+    """(requests/s, p50 ms, p99 ms, server's CPU ms a request), asked by one process over many connections with requests that
+    were signed before: what the server takes where the client costs next to nothing."""
+    s3, body = client(server), os.urandom(size) if verb == "PUT" else b""
+    operation, host = {"PUT": "put_object", "GET": "get_object"}[verb], urllib.parse.urlsplit(server["endpoint"])
+    waiting = []
+    for i in range(count):
+        link = urllib.parse.urlsplit(s3.generate_presigned_url(operation, {"Bucket": "bench", "Key": f"lean-{size}-{i}"}))
+        head = f"{verb} {link.path}?{link.query} HTTP/1.1\r\nHost: {host.netloc}\r\nContent-Length: {len(body)}\r\n\r\n"
+        waiting.append(head.encode() + body)
+    selector, times = selectors.DefaultSelector(), []
+
+    def ask(connection):
+        if waiting:
+            connection.sendall(waiting.pop())
+            selector.modify(connection, selectors.EVENT_READ, [time.perf_counter(), b""])
+
+    begin, before = time.perf_counter(), cpu(server["pid"])
+    for _ in range(connections):
+        connection = socket.create_connection((host.hostname, host.port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(connection, selectors.EVENT_READ)
+        ask(connection)
+    while len(times) < count:
+        for key, _ in selector.select(timeout=60):
+            key.data[1] += key.fileobj.recv(1 << 16)
+            head, found, rest = key.data[1].partition(b"\r\n\r\n")
+            if found and len(rest) >= (size if verb == "GET" else 0):
+                assert b" 200 " in head.split(b"\r\n")[0], key.data[1]
+                times.append(time.perf_counter() - key.data[0])
+                ask(key.fileobj)
+    took, computed = time.perf_counter() - begin, cpu(server["pid"]) - before
+    for key in list(selector.get_map().values()):
+        key.fileobj.close()
+    return count / took, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3, computed * 1e3 / count
 
 
 def drive(server, rounds, clients):
@@ -184,6 +223,10 @@ def compare(args, disk):
                 b = them[name]
                 both = [f"{x[0]:>8.1f} {x[1]:>7.0f} {x[2]:>7.1f} {x[3]:>7.1f} {x[4]:>7.1f}" for x in (a, b)]
                 print(f"{name:<10}       {both[0]}          {both[1]}   {a[0] / b[0]:>6.2f}", flush=True)
+        for label, size in (("4 KiB", 4 << 10), ("10 KiB", 10 << 10)):
+            for verb in ("PUT", "GET"):
+                x = lean(here, verb, size, args.rounds * 100, args.lean)
+                print(f"cairn, {verb} {label} over {args.lean} connections, signed before: {x[0]:.0f}/s, p50 {x[1]:.1f}, p99 {x[2]:.1f}, CPU {x[3]:.2f} ms")
         print(f"most memory: {resident(devnet.pid):.0f} MiB (node, 16 operators and gateway in one process), rclone {resident(peer.pid):.0f} MiB")
     except PermissionError as e:
         print(f"\n{disk}: left out, because this machine does not allow it ({e})")
@@ -201,6 +244,7 @@ def main():
     parser.add_argument("binary", help="the release binary")
     parser.add_argument("--rounds", type=int, default=32, help="PUTs and GETs of 8 MiB; ten times as many of 4 KiB")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="processes that ask at once")
+    parser.add_argument("--lean", type=int, default=64, help="connections of the requests that were signed before")
     parser.add_argument("--disks", nargs="+", choices=DISKS, default=list(DISKS))
     parser.add_argument("--dir", help="where to work; default: the system's directory for temporary files")
     args = parser.parse_args()

@@ -2,7 +2,8 @@
 //!
 //! A message is one version byte ([`VERSION`]) and a borsh value: [`Request`] one way, `Result<Reply, WireError>` the
 //! other. Every request may be repeated: after a lost answer ask again. [`Signed`] binds a request to one device and an
-//! expiry epoch; the body enters the signature as its BLAKE3, so that 4 MiB cost one pass.
+//! expiry epoch; the body enters the signature as its BLAKE3. Of [`Body::Put`] only what stands in front of the
+//! fragment's bytes does: the root of the fragment binds those, and the device checks it before it keeps them.
 //!
 //! A slot is filled in two steps. [`Body::Put`] brings fragments, which are *staged*: durable once whole, but nobody is
 //! paid or punished for them. [`Body::Revise`] names the change of the fragment list and brings the revision over the
@@ -15,7 +16,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use direct::{decode_reply, decode_request, encode_signed, message_len};
+pub use direct::{PUT_BACK, PUT_FRONT, decode_reply, decode_request, encode_signed, message_len, put_around};
 pub use log::{
     LogEntry, LogPage, LogState, MAX_LOG_BATCH, MAX_PARTS, RepairPart, entry_hash, open_part, seal_part,
 };
@@ -65,7 +66,8 @@ pub struct Signed {
     pub body: Bytes,
     /// Leave of another lease's customer, for an agent that reads an index log.
     pub grant: Option<Grant>,
-    /// Over (head, BLAKE3 of body), domain [`REQUEST`], by whom `head.signer` names.
+    /// Over (head, BLAKE3 of body; of a [`Body::Put`] of what stands in front of its bytes), domain [`REQUEST`], by whom
+    /// `head.signer` names.
     pub signature: Signature,
 }
 
@@ -326,7 +328,7 @@ impl From<Refusal> for WireError {
 
 /// What a request's signature covers.
 fn signed_bytes(head: &Head, body: &[u8]) -> Vec<u8> {
-    encode(&(*head, Hash(*blake3::hash(body).as_bytes())))
+    encode(&(*head, Hash(*blake3::hash(direct::covered(body)).as_bytes())))
 }
 
 impl Signed {

@@ -77,7 +77,11 @@ impl Config {
         Self {
             terms,
             volume: VolumeLimits::default(),
-            log: LogTiming { replica: Duration::from_secs(5), grace: Duration::from_millis(100) },
+            log: LogTiming {
+                replica: Duration::from_secs(5),
+                grace: Duration::from_millis(30),
+                tail: Duration::from_millis(500),
+            },
             commit: Duration::from_secs(15),
             pack_window: Duration::from_millis(3),
             snapshot_after: 16 << 20,

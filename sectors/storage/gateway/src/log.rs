@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Bytes of recent entries kept in memory for replicas that lag: 8 MiB.
 const RECENT_BYTES: usize = 8 << 20;
@@ -39,6 +40,8 @@ pub struct LogTiming {
     pub replica: Duration,
     /// How long a replica that was late before is waited for once the quorum is there.
     pub grace: Duration,
+    /// How long any replica is waited for once the quorum is there.
+    pub tail: Duration,
 }
 
 /// An entry with its place.
@@ -288,21 +291,24 @@ impl Log {
         Ok(acks >= self.quorum)
     }
 
-    /// Waits for all; for those that were late before only a little once the quorum is there.
+    /// Waits for all; once the quorum is there only a little, and less for those that were late before.
     async fn collect(&self, tasks: &mut JoinSet<Outcome>) -> Vec<Option<Result<(), ShardError>>> {
         let mut done: Vec<Option<Result<(), ShardError>>> = vec![None; self.replicas.len()];
-        let mut until = None;
+        let mut enough: Option<Instant> = None;
         loop {
-            let next = match until {
+            let next = match enough {
                 None => tasks.join_next().await,
-                Some(until) => tokio::time::timeout_at(until, tasks.join_next()).await.unwrap_or(None),
+                Some(since) => {
+                    let only_late = done.iter().zip(&self.replicas).all(|(d, r)| d.is_some() || r.late);
+                    let wait = if only_late { self.timing.grace } else { self.timing.tail };
+                    tokio::time::timeout_at(since + wait, tasks.join_next()).await.unwrap_or(None)
+                }
             };
             let Some(Ok((i, result))) = next else { return done };
             done[i] = Some(result);
             let acks = done.iter().flatten().filter(|r| r.is_ok()).count();
-            let only_late = done.iter().zip(&self.replicas).all(|(d, r)| d.is_some() || r.late);
-            if until.is_none() && acks >= usize::from(self.quorum) && only_late {
-                until = Some(tokio::time::Instant::now() + self.timing.grace);
+            if enough.is_none() && acks >= usize::from(self.quorum) {
+                enough = Some(Instant::now());
             }
         }
     }

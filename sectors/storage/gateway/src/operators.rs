@@ -1,7 +1,7 @@
 //! Talking to operators: one signed request, one answer.
 
 use crate::error::{GatewayError, ShardError};
-use crate::pool::Pool;
+use crate::pool::{Cargo, Pool};
 use crate::ports::{ChainPort, Seat};
 use bytes::Bytes;
 use cairn_net::{NetError, Transport};
@@ -31,11 +31,6 @@ impl Operators {
         let (network, epoch) = (chain.network(), chain.epoch().await?);
         let (epoch, nonce) = (AtomicU64::new(epoch.0), AtomicU64::new(0));
         Ok(Self { transport, chain, network, epoch, nonce, buffers: Pool::default() })
-    }
-
-    /// Buffers of fragments and messages.
-    pub(crate) const fn buffers(&self) -> &Pool {
-        &self.buffers
     }
 
     /// The network.
@@ -75,7 +70,14 @@ impl Operators {
     }
 
     async fn ask_once(&self, at: &Seat, body: &Body) -> Result<Reply, wire::WireError> {
-        let head = Head {
+        let head = self.head(at);
+        let mut buffer = self.buffers.take(wire::message_len(body));
+        buffer.bytes = wire::encode_signed(std::mem::take(&mut buffer.bytes), head, body, None, &at.pen.key);
+        self.exchange(at, buffer.freeze()).await
+    }
+
+    fn head(&self, at: &Seat) -> Head {
+        Head {
             network: self.network,
             lease: at.pen.lease,
             slot: at.slot,
@@ -85,10 +87,40 @@ impl Operators {
             expires: Epoch(self.epoch.load(Ordering::Relaxed).saturating_add(1)),
             nonce: self.nonce.fetch_add(1, Ordering::Relaxed),
             signer: Signer::Customer,
-        };
-        let mut buffer = self.buffers.take(wire::message_len(body));
-        buffer.bytes = wire::encode_signed(std::mem::take(&mut buffer.bytes), head, body, None, &at.pen.key);
-        self.exchange(at, buffer.freeze()).await
+        }
+    }
+
+    /// Room for a fragment of `len` bytes and for the message around it.
+    pub(crate) fn cargo(&self, len: usize) -> Cargo {
+        Cargo::new(&self.buffers, wire::PUT_FRONT, len, wire::PUT_BACK)
+    }
+
+    /// A fragment with the message that brings it to its slot.
+    pub(crate) fn packet(&self, at: &Seat, segment: SegmentId, fragment: Fragment, cargo: Cargo) -> Packet {
+        let len = u32::try_from(fragment.len).unwrap_or(u32::MAX);
+        let (front, back) = wire::put_around(self.head(at), &segment, &fragment, len, &at.pen.key);
+        let (message, bytes) = cargo.send(&front, &back);
+        let message = (fragment.len <= wire::MAX_PART.into()).then_some(message);
+        Packet { segment, fragment, bytes, message }
+    }
+
+    /// Brings a fragment to its slot; returns when it is whole and safe on disk.
+    ///
+    /// # Errors
+    /// [`ShardError`]; the call may be repeated.
+    pub(crate) async fn bring(&self, at: &Seat, packet: &Packet) -> Result<(), ShardError> {
+        let Packet { segment, fragment, bytes, message } = packet;
+        let Some(message) = message else { return self.put(at, *segment, *fragment, bytes).await };
+        match self.exchange(at, message.clone()).await {
+            Ok(Reply::Put { have }) if have == fragment.len => Ok(()),
+            Ok(other) => Err(unexpected(&other)),
+            Err(e) if matches!(e.code.as_str(), wire::code::FENCE | wire::code::SIGNATURE) => {
+                Err(self.superseded(at).await)
+            }
+            // It is signed for an epoch that has gone.
+            Err(e) if e.code == wire::code::EXPIRED => self.put(at, *segment, *fragment, bytes).await,
+            Err(e) => Err(shard_error(e)),
+        }
     }
 
     async fn exchange(&self, at: &Seat, message: Bytes) -> Result<Reply, wire::WireError> {
@@ -293,6 +325,22 @@ impl Operators {
             Reply::Entries(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// A fragment on its way to a slot.
+pub(crate) struct Packet {
+    segment: SegmentId,
+    pub fragment: Fragment,
+    bytes: Bytes,
+    /// What brings it, where one message is enough.
+    message: Option<Bytes>,
+}
+
+impl Packet {
+    /// A fragment that lies alone in memory.
+    pub const fn alone(segment: SegmentId, fragment: Fragment, bytes: Bytes) -> Self {
+        Self { segment, fragment, bytes, message: None }
     }
 }
 

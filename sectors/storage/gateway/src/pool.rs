@@ -51,6 +51,47 @@ pub(crate) struct Buffer {
     pool: Pool,
 }
 
+/// Disks take what begins at a multiple of this as it lies.
+const BLOCK: usize = 4096;
+
+/// A fragment that grows behind room for what its message says in front of it, so that it is never copied on its way.
+pub(crate) struct Cargo {
+    buffer: Buffer,
+    /// Where the message begins.
+    start: usize,
+    front: usize,
+}
+
+impl Cargo {
+    /// Room for `front` bytes, a fragment of at most `len` and `back` bytes.
+    pub fn new(pool: &Pool, front: usize, len: usize, back: usize) -> Self {
+        let room = front.saturating_add(len).saturating_add(back).saturating_add(BLOCK);
+        let mut buffer = pool.take(room);
+        let lies = buffer.bytes.as_ptr().wrapping_add(front).align_offset(BLOCK);
+        let start = if lies < BLOCK { lies } else { 0 };
+        buffer.bytes.resize(start.saturating_add(front), 0);
+        Self { buffer, start, front }
+    }
+
+    /// Appends to the fragment.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.bytes.extend_from_slice(bytes);
+    }
+
+    /// The message, and the fragment within it. `front` must be as long as was announced.
+    pub fn send(mut self, front: &[u8], back: &[u8]) -> (Bytes, Bytes) {
+        let from = self.start.saturating_add(self.front);
+        if let Some(place) = self.buffer.bytes.get_mut(self.start..from) {
+            let len = place.len().min(front.len());
+            place[..len].copy_from_slice(&front[..len]);
+        }
+        let end = self.buffer.bytes.len();
+        self.buffer.bytes.extend_from_slice(back);
+        let all = self.buffer.freeze();
+        (all.slice(self.start..), all.slice(from..end))
+    }
+}
+
 impl Buffer {
     /// The bytes, to be shared; the buffer goes back when the last share is gone.
     pub fn freeze(self) -> Bytes {
@@ -90,6 +131,19 @@ mod tests {
         drop(part);
         let again = pool.take(WORTHWHILE);
         assert!(again.bytes.is_empty() && again.bytes.capacity() >= WORTHWHILE);
+    }
+
+    #[test]
+    fn a_fragment_travels_where_it_lies() {
+        let pool = Pool::default();
+        for _ in 0..2 {
+            let mut cargo = Cargo::new(&pool, 5, 100_000, 3);
+            (0..100).for_each(|_| cargo.push(&[7; 1000]));
+            let (message, fragment) = cargo.send(b"front", b"end");
+            assert_eq!(message, [b"front".as_slice(), &[7; 100_000], b"end"].concat());
+            assert_eq!(fragment, vec![7; 100_000]);
+            assert_eq!(fragment.as_ptr().align_offset(BLOCK), 0);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Segments at the operators: storing, reading, receipts, revisions and healing.
 //!
-//! A segment counts as stored once every slot has it on disk, or, where slots do not answer, once at least
-//! `k + ceil((n - k) / 2)` have. The slots left out are written to the index and healed in the background, so a
-//! segment of a healthy lease survives the loss of any n - k operators, and one written while some were down survives
-//! the loss of n - k counting those.
+//! A segment counts as stored once every slot has it on disk, or, where slots do not answer in time
+//! ([`VolumeLimits::tail`]), once at least `k + ceil((n - k) / 2)` have ([`need`]): 8 at 4 of 12. The slots left out are
+//! written to the index and healed in the background, so a segment of a healthy lease survives the loss of any n - k
+//! operators, and one written while some were down or slow survives the loss of n - k counting those. One slow operator
+//! costs one request `tail`, and those after it `grace`.
 
 mod budget;
 mod heal;
@@ -14,7 +15,7 @@ mod revise;
 
 use budget::Budgets;
 pub use lease::Lease;
-pub use put::{Ready, Writer, segment_plain};
+pub use put::{Ready, Writer, need, segment_plain};
 pub use revise::Flushed;
 
 use crate::error::GatewayError;
@@ -38,6 +39,8 @@ pub struct VolumeLimits {
     pub get: Duration,
     /// How long a slot that failed before is waited for once enough others are done.
     pub grace: Duration,
+    /// How long any slot is waited for once enough others are done; one that is later counts as failed.
+    pub tail: Duration,
     /// Bytes of fragments and of the messages that carry them that may be in memory at once.
     pub memory: u64,
     /// Bytes of bodies that may wait to be sealed.
@@ -55,7 +58,8 @@ impl Default for VolumeLimits {
         Self {
             put: Duration::from_secs(10),
             get: Duration::from_secs(4),
-            grace: Duration::from_millis(100),
+            grace: Duration::from_millis(30),
+            tail: Duration::from_millis(500),
             memory: 128 << 20,
             bodies: 64 << 20,
             answers: 96 << 20,

@@ -6,6 +6,9 @@ mod sim;
 pub use real::RealDisk;
 pub use sim::{Fault, Lie, SimDisk};
 
+/// Most bytes of a [`Region`]: 64 MiB.
+pub const MAX_REGION: u64 = 64 << 20;
+
 use std::io;
 use std::path::Path;
 
@@ -64,9 +67,33 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the system says.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// A file that is written over and over in place, made if it does not exist; its name is durable then.
+    ///
+    /// # Errors
+    /// As the system says, or longer than [`MAX_REGION`].
+    fn open_region(&self, path: &Path) -> io::Result<Box<dyn Region>>;
     /// The index database beside the files.
     ///
     /// # Errors
     /// Locked by another process, or damaged.
     fn open_index(&self) -> Result<redb::Database, redb::DatabaseError>;
+}
+
+/// A file that is written in place; see [`Disk::open_region`].
+pub trait Region: Send + Sync {
+    /// All bytes.
+    ///
+    /// # Errors
+    /// Unreadable.
+    fn read(&self) -> io::Result<Vec<u8>>;
+    /// Writes at `offset`, making the file longer where needed. Not durable until [`Region::sync`].
+    ///
+    /// # Errors
+    /// Full, read-only or failing; any part of the bytes may be there.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything written durable.
+    ///
+    /// # Errors
+    /// As the system says; nothing is known then of what was written since the last sync.
+    fn sync(&self) -> io::Result<()>;
 }

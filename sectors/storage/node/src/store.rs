@@ -1,19 +1,22 @@
 //! Fragments, logs and signatures of one device.
 //!
-//! Fragments lie in one file each ([`files`]); everything else lies in one redb database. What was acknowledged
-//! survives a crash: a fragment is durable before its `Put` is answered, a revision, receipt or log entry is one durable
-//! transaction. What was not acknowledged is either absent or a staged fragment that its customer can name again.
+//! Large fragments lie in one file each ([`files`]); small ones and everything else lie in the index ([`index`]). What
+//! was acknowledged survives a crash: a fragment is durable before its `Put` is answered, a revision, receipt or log
+//! entry is one durable change. What was not acknowledged is either absent or a staged fragment that its customer can
+//! name again.
 
 mod epochs;
 mod files;
 mod index;
+mod journal;
 mod log;
 mod rows;
 mod slots;
 
 pub use rows::{Frozen, SlotKey, SlotRow};
 
-use cairn_crypto::merkle::chunk::{ChunkProof, Outboard};
+use cairn_crypto::merkle::MerkleError;
+use cairn_crypto::merkle::chunk::{ChunkProof, Outboard, group_range, prove_chunk};
 use cairn_storage_codec::segment::SegmentId;
 use cairn_storage_codec::wire::{Held, Note, SlotList, code};
 use cairn_storage_rules::types::{CoSigned, Fragment, Repaired};
@@ -23,9 +26,9 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, Reads};
-use files::Files;
-use index::{GARBAGE, HELD, Index, LOG, NOTES, OLD, REPAIRS, SLOTS};
+use crate::disk::{Disk, MAX_REGION, Reads};
+use files::{Files, damaged};
+use index::{GARBAGE, HELD, Index, LOG, NOTES, OLD, REPAIRS, SLOTS, SMALL, STAGED};
 use rows::Garbage;
 
 /// A refusal with one of the codes of [`code`].
@@ -33,6 +36,11 @@ pub type StoreError = Refusal;
 
 /// Most bytes of fragments that arrive in parts, all slots together.
 const MAX_PARTIAL: u64 = 64 << 20;
+
+/// Bytes of journal before it goes into the database: 2 MiB, which is also what its rows may take in memory.
+const JOURNAL: u64 = 2 << 20;
+/// Longer fragments lie in files of their own: 32 KiB.
+const SMALL_MAX: u64 = 32 << 10;
 
 fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section leaves its value valid at each step that can panic.
@@ -123,7 +131,16 @@ impl Store {
     /// # Errors
     /// The disk fails, or the index is damaged or in use.
     pub fn open(disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
-        let index = Index::open(disk.open_index())?;
+        Self::open_with(disk, capacity, JOURNAL)
+    }
+
+    /// As [`Self::open`], with a journal of at most this many bytes: the smaller it is, the more often the database is
+    /// written.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(disk: Arc<dyn Disk>, capacity: u64, journal: u64) -> Result<Self, StoreError> {
+        let index = Index::open(Arc::clone(&disk), journal.min(MAX_REGION))?;
         let files = Files::open(disk)?;
         let store = Self {
             files,
@@ -150,10 +167,9 @@ impl Store {
             slots.insert(key, Slot { row, list, standing, ..Slot::default() });
         }
         for (at, garbage) in self.index.all::<Garbage>(GARBAGE, &[])? {
-            let (Some(key), Some(Ok(id))) = (SlotKey::read(&at), at.get(38..).map(TryInto::try_into)) else {
-                continue;
-            };
-            slots.entry(key).or_default().garbage.insert(SegmentId(id), garbage);
+            if let (Some(key), Some(id)) = (SlotKey::read(&at), SlotKey::read_segment(&at)) {
+                slots.entry(key).or_default().garbage.insert(id, garbage);
+            }
         }
         for (key, segments) in self.files.slots()? {
             let slot = slots.entry(key).or_default();
@@ -169,6 +185,13 @@ impl Store {
                     // Never acknowledged, since the content is durable before the name.
                     Err(_) => self.files.remove(&key, &id)?,
                 }
+            }
+        }
+        for (at, fragment) in self.index.all::<Fragment>(STAGED, &[])? {
+            if let (Some(key), Some(id)) = (SlotKey::read(&at), SlotKey::read_segment(&at)) {
+                let slot = slots.entry(key).or_default();
+                slot.unsigned += fragment.len;
+                slot.staged.insert(id, fragment);
             }
         }
         for slot in slots.values() {
@@ -240,7 +263,19 @@ impl Store {
                 "ask for a range inside the fragment",
             ));
         };
-        self.files.read(key, segment, offset, len)
+        if fragment.len > SMALL_MAX {
+            return self.files.read(key, segment, offset, len);
+        }
+        let whole = self.small(key, segment)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let part = start.checked_add(len).and_then(|end| whole.get(start..end));
+        part.map(<[u8]>::to_vec).ok_or_else(|| damaged(segment, "the row is cut off"))
+    }
+
+    /// A fragment that lies in the index.
+    fn small(&self, key: &SlotKey, segment: &SegmentId) -> Result<Vec<u8>, StoreError> {
+        let row = self.index.bytes(SMALL, &key.with_segment(segment))?;
+        row.ok_or_else(|| damaged(segment, "the row is gone"))
     }
 
     /// A chunk of a fragment with its proof, whether it stands or was removed while an open epoch needs it.
@@ -254,7 +289,15 @@ impl Store {
         fragment: &Fragment,
         index: u64,
     ) -> Result<ChunkProof, StoreError> {
-        self.files.chunk(key, segment, fragment, index)
+        if fragment.len > SMALL_MAX {
+            return self.files.chunk(key, segment, fragment, index);
+        }
+        let bad = |e: MerkleError| damaged(segment, &e.to_string());
+        let whole = self.small(key, segment)?;
+        let outboard = outboard_of(&whole, fragment).map_err(|e| damaged(segment, &e.cause))?;
+        let range = group_range(fragment.len, index).map_err(bad)?;
+        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(whole.len());
+        prove_chunk(&outboard, index, &whole[at(range.start)..at(range.end)]).map_err(bad)
     }
 
     /// Keeps a note; at most [`cairn_storage_codec::wire::MAX_NOTE`] bytes, outside the reserve.
@@ -262,7 +305,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_note(&self, key: &SlotKey, note: &Note) -> Result<(), StoreError> {
-        self.index.write(|tx| tx.put(NOTES, &key.bytes(), note))
+        self.index.write(|tx| Ok(tx.put(NOTES, &key.bytes(), note)))
     }
 
     /// The note.
@@ -278,7 +321,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_repair(&self, repair: &Repaired) -> Result<(), StoreError> {
-        self.index.write(|tx| tx.put(REPAIRS, &SlotKey::of(&repair.revision).bytes(), repair))
+        self.index.write(|tx| Ok(tx.put(REPAIRS, &SlotKey::of(&repair.revision).bytes(), repair)))
     }
 
     /// Repairs to be handed in.
@@ -294,7 +337,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn drop_repair(&self, key: &SlotKey) -> Result<(), StoreError> {
-        self.index.write(|tx| tx.remove(REPAIRS, &key.bytes()))
+        self.index.write(|tx| Ok(tx.remove(REPAIRS, &key.bytes())))
     }
 
     /// Removes everything of a slot, unless an open epoch needs it; true if it is gone.
@@ -310,7 +353,7 @@ impl Store {
         let mut slot = locked(&slot);
         let prefix = key.bytes();
         self.index.write(|tx| {
-            for table in [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE] {
+            for table in [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE, SMALL, STAGED] {
                 tx.retain(table, &prefix, |_| false)?;
             }
             Ok(())
@@ -330,6 +373,18 @@ impl Store {
         *slot = Slot::default();
         locked(&self.slots).remove(key);
         Ok(true)
+    }
+}
+
+/// Reads bytes as a journal, and as what a record with the right check holds: they must not panic, and what is accepted
+/// must be the record of what it says.
+pub(crate) fn check_journal(bytes: &[u8]) {
+    let chain = journal::Check::default();
+    let _ = journal::next(&chain, bytes);
+    let mut framed = Vec::new();
+    journal::frame(&chain, bytes, &mut framed);
+    if let Some((ops, _, rest)) = journal::next(&chain, &framed) {
+        assert!(rest.is_empty() && journal::ops(&ops) == bytes, "an accepted encoding is canonical");
     }
 }
 

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use cairn_crypto::keys::{SecretKey, Signature};
 use cairn_storage_rules::types::Fragment;
-use cairn_types::DecodeError;
+use cairn_types::{DecodeError, encode};
 use std::io::{Read, Result as IoResult, Write};
 
 use super::{
@@ -20,8 +20,40 @@ const SIGNED: u8 = 1;
 const PUT: u8 = 0;
 /// What `Ok(Reply::Bytes(_))` begins with, behind the version.
 const OK_BYTES: [u8; 2] = [1, 3];
+/// [`PUT_HEAD`] as it is written.
+const PUT_HEAD_LEN: u32 = 85;
 /// Bytes of a message besides the body, rounded up.
 const AROUND: usize = 1024;
+
+/// Bytes of a [`Body::Put`] in front of the fragment's: variant, segment, fragment, offset, length.
+const PUT_HEAD: usize = 1 + 32 + 40 + 8 + 4;
+/// Bytes of a customer's [`Body::Put`] message in front of the fragment's bytes.
+pub const PUT_FRONT: usize = 2 + 127 + 4 + PUT_HEAD;
+/// Bytes of it behind them.
+pub const PUT_BACK: usize = 1 + 64;
+
+/// The part of a body that the signature covers.
+pub(super) fn covered(body: &[u8]) -> &[u8] {
+    match body.first() {
+        Some(&PUT) => body.get(..PUT_HEAD).unwrap_or(body),
+        _ => body,
+    }
+}
+
+/// What a customer's message says around the `len` bytes of a whole fragment, [`PUT_FRONT`] and [`PUT_BACK`] bytes, so
+/// that the message can be made where the fragment lies.
+pub fn put_around(
+    head: Head,
+    segment: &SegmentId,
+    fragment: &Fragment,
+    len: u32,
+    key: &SecretKey,
+) -> (Vec<u8>, Vec<u8>) {
+    let body = encode(&(PUT, *segment, *fragment, 0u64, len));
+    let front = encode(&(VERSION, SIGNED, head, len.saturating_add(PUT_HEAD_LEN)));
+    let signature = key.sign(REQUEST, &signed_bytes(&head, &body));
+    ([front, body].concat(), encode(&(None::<Grant>, signature)))
+}
 
 /// Bytes as borsh writes a `Vec<u8>`.
 pub(super) fn write<W: Write>(bytes: &Bytes, w: &mut W) -> IoResult<()> {

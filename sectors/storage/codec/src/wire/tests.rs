@@ -167,6 +167,35 @@ fn messages_read_in_place_are_those_of_borsh() {
     }
 }
 
+/// A message made around a fragment is the one that is made from the body.
+#[test]
+fn a_put_can_be_made_where_the_fragment_lies() {
+    let (segment, bytes) = (SegmentId([1; 32]), vec![5; 300]);
+    let fragment = Fragment { root: Hash([2; 32]), len: 300 };
+    let (front, back) = put_around(head(), &segment, &fragment, 300, &key());
+    assert_eq!((front.len(), back.len()), (PUT_FRONT, PUT_BACK));
+    let body = Body::Put { segment, fragment, offset: 0, bytes: bytes.clone().into() };
+    assert_eq!([front, bytes, back].concat(), Signed::new(head(), &body, None, &key()).message());
+}
+
+/// The root binds a fragment's bytes, so the signature need not; everything in front of them it covers.
+#[test]
+fn the_signature_of_a_put_covers_all_but_the_bytes() {
+    let put = |n: u8, bytes: Vec<u8>| Body::Put {
+        segment: SegmentId([n; 32]),
+        fragment: Fragment { root: Hash([2; 32]), len: 300 },
+        offset: 0,
+        bytes: bytes.into(),
+    };
+    let signed = Signed::new(head(), &put(1, vec![5; 300]), None, &key());
+    let checked = |body: &Body| {
+        let other = Signed { body: encode(body).into(), ..signed.clone() };
+        other.check(&key().public()).is_ok()
+    };
+    assert!(checked(&put(1, vec![6; 300])));
+    assert!(!checked(&put(2, vec![5; 300])) && !checked(&put(1, vec![5; 299])));
+}
+
 #[test]
 fn a_signature_covers_head_and_body() {
     let signed = Signed::new(head(), &Body::LogHead, None, &key());

@@ -2,6 +2,7 @@
 
 use super::{Volume, read};
 use crate::error::{GatewayError, ShardError};
+use crate::operators::Packet;
 use crate::ports::Seat;
 use crate::record::{Mutation, SlotRoot};
 use bytes::Bytes;
@@ -95,7 +96,8 @@ impl Volume {
         let fragment = Fragment { root: rebuilt.padded_root, len: meta.fragment_len() };
         // A wrong fragment that is staged there is withdrawn first.
         self.operators.delete(seat, vec![*meta.id()]).await?;
-        self.put_fragment(seat, *meta.id(), fragment, &Bytes::from(rebuilt.padded)).await?;
+        let packet = Packet::alone(*meta.id(), fragment, rebuilt.padded.into());
+        self.put_fragment(seat, &packet).await?;
         tracing::info!(slot = seat.slot, segment = ?meta.id(), "a fragment was rebuilt");
         Ok(fragment.root)
     }

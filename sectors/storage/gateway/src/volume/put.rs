@@ -4,10 +4,10 @@ use super::budget::Share;
 use super::{Lease, Volume, lock};
 use crate::error::{GatewayError, ShardError};
 use crate::log::salt;
-use crate::pool::Buffer;
+use crate::operators::Packet;
+use crate::pool::Cargo;
 use crate::ports::Seat;
 use crate::record::{SlotRoot, Stored};
-use bytes::Bytes;
 use cairn_storage_codec::segment::{MAX_PLAIN, Sealer};
 use cairn_storage_codec::stream::RECORD_PLAIN;
 use cairn_storage_codec::{Profile, SegmentId, SegmentMeta, erasure, stream};
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Plaintext of a streamed segment: at most 132 records (8.25 MiB less 2 KiB: a round 8 MiB fits into one, and a few
 /// of them fit into memory), and fragments of at most 4 MiB.
@@ -25,10 +26,16 @@ pub fn segment_plain(profile: Profile) -> u64 {
     records.saturating_mul(u64::try_from(RECORD_PLAIN).unwrap_or(u64::MAX)).min(MAX_PLAIN)
 }
 
-/// A segment being sealed. Memory: its n fragments, and later the messages that carry them, within the volume's budget.
+/// Slots that must have a segment on disk before it counts as stored.
+pub fn need(profile: Profile) -> u16 {
+    profile.k() + (profile.n() - profile.k()).div_ceil(2)
+}
+
+/// A segment being sealed. Memory: its n fragments, which become the messages that carry them, within the volume's
+/// budget.
 pub struct Writer {
     sealer: Sealer,
-    fragments: Vec<Buffer>,
+    fragments: Vec<Cargo>,
     seats: Arc<Vec<Seat>>,
     permit: Share,
     id: SegmentId,
@@ -41,7 +48,7 @@ pub struct Writer {
 pub struct Ready {
     meta: SegmentMeta,
     roots: Vec<Hash>,
-    fragments: Vec<Bytes>,
+    fragments: Vec<Cargo>,
     seats: Arc<Vec<Seat>>,
     permit: Share,
     claim: Claim,
@@ -70,8 +77,7 @@ impl Writer {
     /// The codec refuses.
     pub fn push(&mut self, plain: &[u8]) -> Result<(), GatewayError> {
         let fragments = &mut self.fragments;
-        let mut sink =
-            |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].bytes.extend_from_slice(cell);
+        let mut sink = |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].push(cell);
         self.sealer.push(plain, &mut sink)?;
         self.len = self.len.saturating_add(u64::try_from(plain.len()).unwrap_or(u64::MAX));
         Ok(())
@@ -83,12 +89,12 @@ impl Writer {
     pub fn finish(mut self) -> Result<Ready, GatewayError> {
         let fragments = &mut self.fragments;
         let sealed = self.sealer.finish(&mut |slot: u16, _: u64, cell: &[u8]| {
-            fragments[usize::from(slot)].bytes.extend_from_slice(cell);
+            fragments[usize::from(slot)].push(cell);
         })?;
         Ok(Ready {
             meta: sealed.meta,
             roots: sealed.padded_roots,
-            fragments: self.fragments.into_iter().map(Buffer::freeze).collect(),
+            fragments: self.fragments,
             seats: self.seats,
             permit: self.permit,
             claim: self.claim,
@@ -145,16 +151,11 @@ impl Volume {
         let (profile, seats) = (lease.profile(), lease.seats());
         let room = expected.min(segment_plain(profile));
         let fragment = erasure::fragment_len(profile, stream::cipher_len(room).unwrap_or(room));
-        // Each fragment is there twice while it is sent: as it is, and in its message.
-        let permit = self
-            .budgets
-            .fragments
-            .take(fragment.saturating_mul(profile.n().into()).saturating_mul(2))
-            .await?;
+        let permit = self.budgets.fragments.take(fragment.saturating_mul(profile.n().into())).await?;
         let id = SegmentId(salt()?);
         let sealer = Sealer::new(&self.keys, profile, id, lease.id(), &Lease::devices(&seats))?;
         let capacity = usize::try_from(fragment).unwrap_or(0);
-        let fragments = (0..profile.n()).map(|_| self.operators.buffers().take(capacity)).collect();
+        let fragments = (0..profile.n()).map(|_| self.operators.cargo(capacity)).collect();
         Ok(Writer { sealer, fragments, seats, permit, id, len: 0, room, claim })
     }
 
@@ -186,18 +187,19 @@ impl Volume {
     pub async fn upload(self: &Arc<Self>, ready: Ready) -> Result<Stored, GatewayError> {
         let Ready { meta, roots, fragments, seats, permit, claim } = ready;
         let profile = meta.profile();
-        let need = profile.k() + (profile.n() - profile.k()).div_ceil(2);
+        let need = need(profile);
         let none = vec![None; usize::from(profile.n())];
         let mut guard = Pending::new(Arc::clone(self), Stored { meta: meta.clone(), roots: none });
         drop(claim);
         let mut tasks = JoinSet::new();
-        for ((seat, root), bytes) in seats.iter().zip(&roots).zip(fragments) {
+        for ((seat, root), cargo) in seats.iter().zip(&roots).zip(fragments) {
             let (volume, seat, id) = (Arc::clone(self), seat.clone(), *meta.id());
             let fragment = Fragment { root: *root, len: meta.fragment_len() };
+            let packet = self.operators.packet(&seat, id, fragment, cargo);
             tasks.spawn(async move {
-                let done = volume.put_fragment(&seat, id, fragment, &bytes).await;
+                let done = volume.put_fragment(&seat, &packet).await;
                 if done.is_ok() {
-                    volume.staged(&seat, id, fragment.root);
+                    volume.staged(&seat, id, packet.fragment.root);
                 }
                 (seat, done)
             });
@@ -232,11 +234,16 @@ impl Volume {
         seats: &[Seat],
         need: u16,
     ) -> (Vec<bool>, bool) {
-        let (mut done, mut fenced, mut until) = (vec![None; seats.len()], false, None);
+        let (mut done, mut fenced) = (vec![None; seats.len()], false);
+        let mut enough: Option<Instant> = None;
         loop {
-            let next = match until {
+            let next = match enough {
                 None => tasks.join_next().await,
-                Some(until) => tokio::time::timeout_at(until, tasks.join_next()).await.unwrap_or(None),
+                Some(since) => {
+                    let only_slow = done.iter().zip(seats).all(|(d, s)| d.is_some() || self.is_slow(s));
+                    let wait = if only_slow { self.limits.grace } else { self.limits.tail };
+                    tokio::time::timeout_at(since + wait, tasks.join_next()).await.unwrap_or(None)
+                }
             };
             let Some(Ok((seat, result))) = next else { break };
             self.mark(&seat, result.is_ok());
@@ -245,27 +252,22 @@ impl Volume {
                 tracing::debug!(slot = seat.slot, error = %e, "a slot did not store a fragment");
             }
             done[usize::from(seat.slot)] = Some(result.is_ok());
-            let enough = done.iter().filter(|d| **d == Some(true)).count() >= usize::from(need);
-            let only_slow = done.iter().zip(seats).all(|(d, s)| d.is_some() || self.is_slow(s));
-            if until.is_none() && enough && only_slow {
-                until = Some(tokio::time::Instant::now() + self.limits.grace);
+            let stored = done.iter().filter(|d| **d == Some(true)).count();
+            if enough.is_none() && stored >= usize::from(need) {
+                enough = Some(Instant::now());
             }
         }
+        let late = done.iter().zip(seats).filter(|(done, _)| done.is_none());
+        late.for_each(|(_, seat)| self.mark(seat, false));
         (done.into_iter().map(|d| d == Some(true)).collect(), fenced)
     }
 
     /// Stores a fragment; where the operator wants a revision first, brings it and tries again.
-    pub(super) async fn put_fragment(
-        &self,
-        seat: &Seat,
-        segment: SegmentId,
-        fragment: Fragment,
-        bytes: &Bytes,
-    ) -> Result<(), ShardError> {
+    pub(super) async fn put_fragment(&self, seat: &Seat, packet: &Packet) -> Result<(), ShardError> {
         let attempt = async {
             let mut pause = Duration::from_millis(2);
             loop {
-                match self.operators.put(seat, segment, fragment, bytes).await {
+                match self.operators.bring(seat, packet).await {
                     Err(ShardError::Exposure) => {
                         self.revise_seat(seat).await?;
                         // Others fill the room that the revision made; everybody's turn comes.

@@ -34,6 +34,34 @@ async fn operators_that_hang_do_not_hang_the_reader() {
     assert!(get(&g, "k").await.unwrap() == data);
 }
 
+/// The clock stands still but for waiting: whatever is waited for is counted, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn operators_that_hang_cost_one_write_the_tail_and_others_the_grace() {
+    let (world, g) = started(16).await;
+    for node in &world.nodes[9..12] {
+        world.net.set_faults(&node.key(), Faults { delay: Duration::from_secs(3600), ..Faults::default() });
+    }
+    let limits = config().volume;
+    let mut waited = Vec::new();
+    for i in 0..6u32 {
+        let begun = tokio::time::Instant::now();
+        put(&g, &format!("k{i}"), &bytes(50_000, i)).await.unwrap();
+        waited.push(begun.elapsed());
+    }
+    // Once for the segment and once for the log, and what is waited for company.
+    let about = |wait: Duration| wait * 2 + Duration::from_millis(20);
+    assert!(waited[0] <= about(limits.tail), "{waited:?}");
+    assert!(waited[1..].iter().all(|w| *w <= about(limits.grace)), "{waited:?}");
+    assert_eq!(g.health().slow.len(), 3);
+    assert_eq!(g.health().incomplete, 18);
+    for node in &world.nodes[9..12] {
+        world.net.set_faults(&node.key(), Faults::default());
+    }
+    assert_eq!(g.heal().await.unwrap(), 18);
+    (0..8).for_each(|i| world.set_down(i, true));
+    assert!(get(&g, "k3").await.unwrap() == bytes(50_000, 3));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_on_with_few_operators_down_and_the_gaps_are_healed() {
     let (world, g) = started(16).await;

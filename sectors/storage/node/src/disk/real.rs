@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, Reads};
+use super::{Disk, MAX_REGION, Reads, Region};
 
 /// Bytes of the index that are kept in memory: 4 MiB. The system caches the file besides.
 const INDEX_CACHE: usize = 4 << 20;
@@ -21,19 +21,26 @@ const WORTHWHILE: usize = 128 << 10;
 #[cfg(target_os = "linux")]
 const AT_ONCE: usize = 6;
 
-/// Writes the whole blocks of `bytes` to the start of a file without leaving them in the system's cache; returns how
-/// many bytes that were. They are not durable yet.
+/// Writes the whole blocks of `bytes` to the start of a file without leaving them in the system's cache, and without
+/// copying them where they begin at a block; returns how many bytes that were. They are not durable yet. Bytes that are
+/// read `soon` and would have to be copied go through the cache instead.
 ///
 /// # Errors
 /// The system cannot do that here; nothing is known of the content then.
 #[cfg(target_os = "linux")]
-fn past_cache(path: &Path, bytes: &[u8]) -> io::Result<usize> {
+fn past_cache(path: &Path, bytes: &[u8], reads: Reads) -> io::Result<usize> {
     use std::os::unix::fs::OpenOptionsExt;
     let whole = bytes.len() / BLOCK * BLOCK;
     if whole < WORTHWHILE {
         return Ok(0);
     }
     let mut file = fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)?;
+    if bytes.as_ptr().align_offset(BLOCK) == 0 {
+        return file.write_all(&bytes[..whole]).map(|()| whole);
+    }
+    if reads == Reads::Soon {
+        return Ok(0);
+    }
     let Some(mut room) = take_room() else { return Ok(0) };
     let long = room.len().max(whole.saturating_add(BLOCK));
     room.resize(long, 0);
@@ -73,7 +80,7 @@ fn take_room() -> Option<Vec<u8>> {
 
 /// Elsewhere nothing goes past the cache.
 #[cfg(not(target_os = "linux"))]
-fn past_cache(_: &Path, _: &[u8]) -> io::Result<usize> {
+fn past_cache(_: &Path, _: &[u8], _: Reads) -> io::Result<usize> {
     Ok(0)
 }
 
@@ -100,8 +107,8 @@ impl Disk for RealDisk {
         let path = self.root.join(path);
         let mut file = File::create(&path)?;
         let mut parts = parts.iter();
-        if let (Reads::Seldom, Some(first)) = (reads, parts.clone().next()) {
-            let written = past_cache(&path, first).unwrap_or(0);
+        if let Some(first) = parts.clone().next() {
+            let written = past_cache(&path, first, reads).unwrap_or(0);
             file.seek(SeekFrom::Start(u64::try_from(written).unwrap_or(0)))?;
             file.write_all(first.get(written..).unwrap_or_default())?;
             parts.next();
@@ -109,7 +116,7 @@ impl Disk for RealDisk {
         for part in parts {
             file.write_all(part)?;
         }
-        file.sync_all()
+        file.sync_data()
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(self.root.join(from), self.root.join(to))
@@ -161,8 +168,42 @@ impl Disk for RealDisk {
         names.sort_unstable();
         Ok(names)
     }
+    fn open_region(&self, path: &Path) -> io::Result<Box<dyn Region>> {
+        let at = self.root.join(path);
+        let fresh = !at.exists();
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&at)?;
+        if file.metadata()?.len() > MAX_REGION {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is too long", path.display()),
+            ));
+        }
+        if fresh {
+            self.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+        }
+        Ok(Box::new(RealRegion(file)))
+    }
     fn open_index(&self) -> Result<redb::Database, redb::DatabaseError> {
         redb::Builder::new().set_cache_size(INDEX_CACHE).create(self.root.join("index.redb"))
+    }
+}
+
+struct RealRegion(File);
+
+impl Region for RealRegion {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let (mut file, mut bytes) = (&self.0, Vec::new());
+        file.seek(SeekFrom::Start(0))?;
+        file.take(MAX_REGION).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut file = &self.0;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(bytes)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
     }
 }
 
@@ -179,6 +220,13 @@ mod tests {
             for (reads, at) in [(Reads::Soon, "soon"), (Reads::Seldom, "seldom")] {
                 // Twice: a file that is there is replaced.
                 disk.write_new(Path::new(at), &[&vec![1; 300_000], b"old"], reads).unwrap();
+                // Wherever the bytes lie in memory.
+                let mut room = vec![0; BLOCK];
+                let start = room.as_ptr().align_offset(BLOCK).min(BLOCK);
+                room.truncate(start);
+                room.extend_from_slice(&data);
+                disk.write_new(Path::new(at), &[&room[start..], b"tail"], reads).unwrap();
+                assert!(fs::read(dir.path().join(at)).unwrap() == [data.as_slice(), b"tail"].concat());
                 disk.write_new(Path::new(at), &[&data, b"tail"], reads).unwrap();
                 let want = [data.as_slice(), b"tail"].concat();
                 assert!(fs::read(dir.path().join(at)).unwrap() == want, "{len} {at}");

@@ -5,10 +5,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, Reads};
+use super::{Disk, Reads, Region};
 
-/// Bytes that a crash leaves old or new together.
+/// Bytes of the index that a crash leaves old or new together.
 const PAGE: usize = 4096;
+/// Bytes of a region that a crash leaves old or new together: what disks promise.
+const SECTOR: usize = 512;
 
 /// What a [`SimDisk`] does wrong from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Lie {
     Names,
     /// The index.
     Index,
+    /// Regions.
+    Region,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -55,6 +59,10 @@ struct State {
     durable: BTreeMap<PathBuf, File>,
     index: Vec<u8>,
     index_durable: Vec<u8>,
+    regions: BTreeMap<PathBuf, Vec<u8>>,
+    regions_durable: BTreeMap<PathBuf, Vec<u8>>,
+    /// Syncs that were done.
+    syncs: u64,
     fault: Fault,
     lie: Lie,
     /// Syncs until the power goes; `None` = never.
@@ -92,6 +100,7 @@ impl State {
                 return Err(fail(ErrorKind::Other));
             }
         }
+        self.syncs += 1;
         Ok(())
     }
 }
@@ -128,22 +137,28 @@ impl SimDisk {
     #[must_use]
     pub fn after_crash(&self) -> Self {
         let s = self.state();
-        let (names, index) = (s.durable.clone(), s.index_durable.clone());
+        let (names, index, regions) = (s.durable.clone(), s.index_durable.clone(), s.regions_durable.clone());
         let state = State {
             durable: names.clone(),
             names,
             index: index.clone(),
             index_durable: index,
+            regions: regions.clone(),
+            regions_durable: regions,
             ..State::default()
         };
         Self(Arc::new(Mutex::new(state)))
+    }
+    /// Syncs that were done so far, of files, names, regions and the index.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
     }
     /// Syncs of this kind do nothing from now on.
     pub fn set_lie(&self, lie: Lie) {
         self.state().lie = lie;
     }
     /// Another disk with what a worse crash leaves: of everything that was not synced, the old state, the new one or
-    /// a torn one, as `seed` has it. Index pages that were not synced are old or new one by one.
+    /// a torn one, as `seed` has it. Index pages and sectors of regions that were not synced are old or new one by one.
     #[must_use]
     pub fn after_torn_crash(&self, seed: u64) -> Self {
         let s = self.state();
@@ -167,8 +182,22 @@ impl SimDisk {
                 new.copy_from_slice(old);
             }
         }
-        let (durable, index_durable) = (names.clone(), index.clone());
-        Self(Arc::new(Mutex::new(State { names, durable, index, index_durable, ..State::default() })))
+        let mut regions = s.regions.clone();
+        for (path, new) in &mut regions {
+            let old = s.regions_durable.get(path).map(Vec::as_slice).unwrap_or_default();
+            for (n, sector) in new.chunks_mut(SECTOR).enumerate() {
+                let was = old.get(n * SECTOR..).unwrap_or_default();
+                if pick(&[path.as_os_str().as_encoded_bytes(), &n.to_le_bytes()].concat()) % 2 == 0 {
+                    for (i, byte) in sector.iter_mut().enumerate() {
+                        *byte = was.get(i).copied().unwrap_or(0);
+                    }
+                }
+            }
+        }
+        let (durable, index_durable, regions_durable) = (names.clone(), index.clone(), regions.clone());
+        let state =
+            State { names, durable, index, index_durable, regions, regions_durable, ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
     }
     /// Flips a bit in every file whose path holds `part`; returns how many.
     pub fn rot(&self, part: &str) -> usize {
@@ -270,8 +299,50 @@ impl Disk for SimDisk {
         names.dedup();
         Ok(names)
     }
+    fn open_region(&self, path: &Path) -> io::Result<Box<dyn Region>> {
+        let mut s = self.state();
+        if !s.regions.contains_key(path) {
+            s.writable()?;
+            s.regions.insert(path.into(), Vec::new());
+            s.regions_durable.insert(path.into(), Vec::new());
+        }
+        Ok(Box::new(SimRegion(self.clone(), path.into())))
+    }
     fn open_index(&self) -> Result<redb::Database, redb::DatabaseError> {
         redb::Database::builder().create_with_backend(Index(self.0.clone()))
+    }
+}
+
+struct SimRegion(SimDisk, PathBuf);
+
+impl Region for SimRegion {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let s = self.0.state();
+        s.readable()?;
+        Ok(s.regions.get(&self.1).cloned().unwrap_or_default())
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut s = self.0.state();
+        s.writable()?;
+        let short = s.fault == Fault::ShortWrite;
+        let bytes = if short { &bytes[..bytes.len() / 2] } else { bytes };
+        let span = span(offset, bytes.len())?;
+        let region = s.regions.entry(self.1.clone()).or_default();
+        if region.len() < span.end {
+            region.resize(span.end, 0);
+        }
+        region[span].copy_from_slice(bytes);
+        if short { Err(fail(ErrorKind::WriteZero)) } else { Ok(()) }
+    }
+    fn sync(&self) -> io::Result<()> {
+        let mut s = self.0.state();
+        if s.lie == Lie::Region {
+            return Ok(());
+        }
+        s.sync()?;
+        let now = s.regions.get(&self.1).cloned().unwrap_or_default();
+        s.regions_durable.insert(self.1.clone(), now);
+        Ok(())
     }
 }
 

@@ -69,13 +69,13 @@ impl Store {
         }
         let frozen = Frozen { revisions, drops };
         self.index.write(|tx| {
-            tx.put(FROZEN, &key(epoch), &frozen)?;
+            tx.put(FROZEN, &key(epoch), &frozen);
             for r in &frozen.revisions {
                 let r = &r.revision;
                 let at = slot_key(&r.lease, r.slot);
                 let before: Option<Submitted> = self.index.get(SUBMITTED, &at)?;
                 let accepted = before.and_then(|b| b.accepted);
-                tx.put(SUBMITTED, &at, &Submitted { order: r.order(), accepted })?;
+                tx.put(SUBMITTED, &at, &Submitted { order: r.order(), accepted });
             }
             Ok(())
         })?;
@@ -115,7 +115,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_answers(&self, epoch: Epoch, answers: &[Answer]) -> Result<(), StoreError> {
-        self.index.write(|tx| tx.put(ANSWERS, &key(epoch), answers))
+        self.index.write(|tx| Ok(tx.put(ANSWERS, &key(epoch), answers)))
     }
 
     /// True if a settlement has taken this revision over.
@@ -138,14 +138,14 @@ impl Store {
                     let r = &r.revision;
                     let at = slot_key(&r.lease, r.slot);
                     if let Some(row) = self.index.get::<Submitted>(SUBMITTED, &at)? {
-                        tx.put(SUBMITTED, &at, &Submitted { accepted: Some(r.order()), ..row })?;
+                        tx.put(SUBMITTED, &at, &Submitted { accepted: Some(r.order()), ..row });
                     }
                 }
                 for d in &frozen.drops {
                     let at = slot_key(&d.lease, d.slot);
                     let row: Option<Submitted> = self.index.get(SUBMITTED, &at)?;
                     if row.is_some_and(|s| s.order == (d.generation, d.fence, d.seq)) {
-                        tx.remove(SUBMITTED, &at)?;
+                        tx.remove(SUBMITTED, &at);
                     }
                 }
                 Ok(())

@@ -54,7 +54,7 @@ fn path(key: &SlotKey, segment: &SegmentId) -> PathBuf {
     dir(key).join(hex::encode(segment.0))
 }
 
-fn damaged(segment: &SegmentId, why: &str) -> StoreError {
+pub(super) fn damaged(segment: &SegmentId, why: &str) -> StoreError {
     Refusal::with(
         code::DAMAGED,
         format!("{segment:?} cannot be read ({why})"),

@@ -69,8 +69,8 @@ impl Store {
             let (old, first) = (slot.row.log, plan.state.first);
             tx.remove_range(LOG, &key.with(old.first), &key.with(first.min(old.next)))?;
             tx.remove_range(LOG, &key.with(plan.cut.max(old.first)), &key.with(old.next))?;
-            plan.rows.iter().try_for_each(|(seq, row)| tx.put(LOG, &key.with(*seq), row))?;
-            tx.put(SLOTS, &key.bytes(), &row)
+            plan.rows.iter().for_each(|(seq, row)| tx.put(LOG, &key.with(*seq), row));
+            Ok(tx.put(SLOTS, &key.bytes(), &row))
         });
         if let Err(e) = written {
             self.give_back(more);
@@ -173,7 +173,11 @@ impl Store {
         let mut next = from;
         self.index.scan(LOG, &key.bytes(), &key.with(from), |k, row: LogRow| {
             bytes += size(&row);
-            if k != key.with(next).as_slice() || (!entries.is_empty() && bytes > u64::from(max)) {
+            // An entry that is just being written is shown by the index before it is durable.
+            if next >= state.next
+                || k != key.with(next).as_slice()
+                || (!entries.is_empty() && bytes > u64::from(max))
+            {
                 return false;
             }
             next += 1;
@@ -219,7 +223,7 @@ impl Store {
         let row = SlotRow { log, before: last, ..slot.row.clone() };
         self.index.write(|tx| {
             tx.remove_range(LOG, &key.with(state.first), &end)?;
-            tx.put(SLOTS, &key.bytes(), &row)
+            Ok(tx.put(SLOTS, &key.bytes(), &row))
         })?;
         self.give_back(gone);
         slot.row = row;

@@ -32,6 +32,10 @@ impl SlotKey {
         let generation = u32::from_be_bytes(bytes.get(34..38)?.try_into().ok()?);
         Some(Self { lease, slot, generation })
     }
+    /// The segment behind the key that [`Self::with_segment`] made.
+    pub fn read_segment(bytes: &[u8]) -> Option<SegmentId> {
+        Some(SegmentId(bytes.get(38..)?.try_into().ok()?))
+    }
     /// The slot of a revision.
     pub fn of(r: &Revision) -> Self {
         Self { lease: r.lease, slot: r.slot, generation: r.generation }

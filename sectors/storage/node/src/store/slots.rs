@@ -7,10 +7,11 @@ use cairn_types::Refusal;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
-use super::index::{Change, GARBAGE, HELD, OLD, SLOTS};
+use super::index::{Change, GARBAGE, HELD, OLD, SLOTS, SMALL, STAGED};
 use super::rows::Garbage;
 use super::{
-    MAX_PARTIAL, Partial, Quota, Slot, SlotKey, Store, StoreError, as_len, locked, outboard_of, unknown,
+    MAX_PARTIAL, Partial, Quota, SMALL_MAX, Slot, SlotKey, Store, StoreError, as_len, locked, outboard_of,
+    unknown,
 };
 
 fn exposure(unsigned: u64, more: u64, limit: u64) -> StoreError {
@@ -69,8 +70,15 @@ impl Store {
             data
         };
         // The bytes are accounted for and `writing` keeps others away; hashing and writing happen without the lock.
-        let written = outboard_of(&data, fragment)
-            .and_then(|outboard| self.files.write(key, segment, &data, &outboard, quota.reads));
+        let written = outboard_of(&data, fragment).and_then(|outboard| {
+            if fragment.len > SMALL_MAX {
+                return self.files.write(key, segment, &data, &outboard, quota.reads);
+            }
+            self.index.write(|tx| {
+                tx.put_bytes(SMALL, &key.with_segment(segment), &data);
+                Ok(tx.put(STAGED, &key.with_segment(segment), fragment))
+            })
+        });
         let mut slot = locked(&slot);
         slot.writing.remove(segment);
         if written.is_err() || slot.staged.insert(*segment, *fragment).is_some() {
@@ -160,11 +168,22 @@ impl Store {
     pub fn delete(&self, key: &SlotKey, segments: &[SegmentId]) -> Result<(), StoreError> {
         let Some(slot) = self.existing(key) else { return Ok(()) };
         let mut slot = locked(&slot);
-        for id in segments {
-            self.abandon(&mut slot, id);
-            if let Some(fragment) = slot.staged.get(id).copied() {
-                self.files.remove(key, id)?;
-                slot.staged.remove(id);
+        segments.iter().for_each(|id| self.abandon(&mut slot, id));
+        let named = segments.iter().filter_map(|id| slot.staged.get(id).map(|f| (*id, *f)));
+        let (small, large): (Vec<_>, Vec<_>) = named.partition(|(_, f)| f.len <= SMALL_MAX);
+        self.index.write(|tx| {
+            for (id, _) in &small {
+                tx.remove(SMALL, &key.with_segment(id));
+                tx.remove(STAGED, &key.with_segment(id));
+            }
+            Ok(())
+        })?;
+        for (id, fragment) in small.into_iter().chain(large) {
+            if fragment.len > SMALL_MAX {
+                self.files.remove(key, &id)?;
+            }
+            // A segment may have been named twice.
+            if slot.staged.remove(&id).is_some() {
                 self.release(&mut slot, fragment.len);
             }
         }
@@ -187,7 +206,7 @@ impl Store {
         }
         if fence > slot.row.fence {
             let row = super::SlotRow { fence, ..slot.row.clone() };
-            self.index.write(|tx| tx.put(SLOTS, &key.bytes(), &row))?;
+            self.index.write(|tx| Ok(tx.put(SLOTS, &key.bytes(), &row)))?;
             slot.row = row;
         }
         Ok(())
@@ -238,15 +257,19 @@ impl Store {
             ..slot.row.clone()
         };
         self.index.write(|tx| {
-            tx.put(SLOTS, &key.bytes(), &row)?;
-            diff(tx, key, slot.list.held(), list.held())?;
+            tx.put(SLOTS, &key.bytes(), &row);
+            diff(tx, key, slot.list.held(), list.held());
             if let Some(standing) = slot.row.standing.as_ref().filter(|s| self.is_frozen(s)) {
-                tx.put(OLD, &key.with_revision(&standing.revision), slot.list.held())?;
+                tx.put(OLD, &key.with_revision(&standing.revision), slot.list.held());
             }
             for h in &gone {
                 let row = Garbage { fragment: h.fragment, until };
-                tx.put(GARBAGE, &key.with_segment(&h.segment), &row)?;
+                tx.put(GARBAGE, &key.with_segment(&h.segment), &row);
             }
+            added
+                .iter()
+                .filter(|h| h.fragment.len <= SMALL_MAX)
+                .for_each(|h| tx.remove(STAGED, &key.with_segment(&h.segment)));
             Ok(())
         })?;
         for h in &added {
@@ -266,18 +289,26 @@ impl Store {
     pub(super) fn sweep(&self, key: &SlotKey, slot: &mut Slot) -> Result<(), StoreError> {
         let oldest = locked(&self.frozen).keys().next().copied();
         let done = |g: &Garbage| g.until.is_none_or(|u| oldest.is_none_or(|o| u < o));
-        let gone: Vec<SegmentId> = slot.garbage.iter().filter(|(_, g)| done(g)).map(|(id, _)| *id).collect();
+        let gone = slot.garbage.iter().filter(|(_, g)| done(g));
+        let gone: Vec<(SegmentId, Fragment)> = gone.map(|(id, g)| (*id, g.fragment)).collect();
         if gone.is_empty() {
             return Ok(());
         }
-        for id in &gone {
+        for (id, _) in gone.iter().filter(|(_, f)| f.len > SMALL_MAX) {
             self.files.remove(key, id)?;
         }
-        self.index.write(|tx| gone.iter().try_for_each(|id| tx.remove(GARBAGE, &key.with_segment(id))))?;
-        for id in &gone {
-            if let Some(g) = slot.garbage.remove(id) {
-                self.give_back(g.fragment.len);
+        self.index.write(|tx| {
+            for (id, fragment) in &gone {
+                tx.remove(GARBAGE, &key.with_segment(id));
+                if fragment.len <= SMALL_MAX {
+                    tx.remove(SMALL, &key.with_segment(id));
+                }
             }
+            Ok(())
+        })?;
+        for (id, fragment) in gone {
+            slot.garbage.remove(&id);
+            self.give_back(fragment.len);
         }
         Ok(())
     }
@@ -341,7 +372,7 @@ impl Store {
             let paid = (now - before).saturating_mul(1024);
             let debt = slot.row.debt.saturating_sub(paid.saturating_add(paid / 8));
             let row = super::SlotRow { receipt: Some(*receipt), debt, ..slot.row.clone() };
-            self.index.write(|tx| tx.put(SLOTS, &key.bytes(), &row))?;
+            self.index.write(|tx| Ok(tx.put(SLOTS, &key.bytes(), &row)))?;
             slot.row = row;
         }
         Ok(slot.row.served())
@@ -412,14 +443,13 @@ fn other_fragment(segment: &SegmentId) -> StoreError {
 }
 
 /// Writes the positions that differ.
-fn diff(tx: &Change<'_>, key: &SlotKey, old: &[Held], new: &[Held]) -> Result<(), StoreError> {
+fn diff(tx: &Change<'_>, key: &SlotKey, old: &[Held], new: &[Held]) {
     for (i, h) in new.iter().enumerate() {
         if old.get(i) != Some(h) {
-            tx.put(HELD, &key.with(as_len(i)), h)?;
+            tx.put(HELD, &key.with(as_len(i)), h);
         }
     }
     for i in new.len()..old.len() {
-        tx.remove(HELD, &key.with(as_len(i)))?;
+        tx.remove(HELD, &key.with(as_len(i)));
     }
-    Ok(())
 }

@@ -79,7 +79,7 @@ async fn garbage_on_the_new_holder_is_not_confirmed() {
     let job = t.seats[3].agent.jobs(&DATA).await[0];
     t.net.remove(&t.seats[4].identity.key.public());
     assert!(t.seats[3].agent.run(&job).await.is_err());
-    assert_eq!(t.seats[5].disk.rot("f/"), 2);
+    assert_eq!(t.seats[5].disk.rot("f/"), 1);
     t.net.register(t.seats[4].identity.key.public(), std::sync::Arc::new(t.seats[4].node.clone()));
     let refused = t.seats[3].agent.run(&job).await.unwrap_err();
     assert!(refused.to_string().contains("rebuilt wrongly"), "{refused}");

@@ -227,7 +227,7 @@ async fn a_failing_disk_is_named_and_leaves_nothing_half_visible() {
         assert_eq!((status.staged, status.free), (0, crate::town::CAPACITY), "{fault:?}");
         assert_eq!(t.refused(DATA, 0, get(1, 0, 1)).await, c::UNKNOWN_SEGMENT);
     }
-    assert!(t.ask(DATA, 0, put(1, b"some bytes")).await.is_ok());
+    assert!(t.ask(DATA, 0, put(1, &[7; 40_000])).await.is_ok());
     assert_eq!(disk.lose("010101"), 1);
     assert_eq!(t.refused(DATA, 0, get(1, 0, 1)).await, c::DAMAGED);
 }

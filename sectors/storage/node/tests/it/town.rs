@@ -65,6 +65,7 @@ pub struct Town {
     pub profile: Profile,
     pub lists: Vec<SlotList>,
     pub seqs: Vec<u64>,
+    pub journal: u64,
 }
 
 pub fn params() -> Params {
@@ -100,6 +101,11 @@ fn order(kind: Kind, n: u8) -> Vec<u8> {
 impl Town {
     /// Slots 0, 1, 2 of DATA on devices 0, 1, 2; INDEX on 0 and 1; helpers 3 and 4; device 5 is spare.
     pub fn new() -> Self {
+        Self::with_journal(1 << 20)
+    }
+
+    /// As [`Self::new`]; the journals take this many bytes.
+    pub fn with_journal(journal: u64) -> Self {
         let params = params();
         let mut world = World::new(7, Epoch(1), encode(&params));
         let ids: Vec<DeviceId> = (0..6).map(|n| device_id(7, n)).collect();
@@ -128,6 +134,7 @@ impl Town {
             profile: Profile::new(2, 3).unwrap(),
             lists: vec![SlotList::new(), SlotList::new(), SlotList::new()],
             seqs: vec![0; 3],
+            journal,
         };
         town.seats = ids.iter().map(|id| town.seat(*id, SimDisk::new())).collect();
         town
@@ -136,7 +143,8 @@ impl Town {
     fn seat(&self, id: DeviceId, disk: SimDisk) -> Seat {
         let identity = Arc::new(Identity { device: id, key: device_key(&id) });
         let cheats = Arc::new(Cheats::default());
-        let store = Arc::new(Store::open(Arc::new(disk.clone()) as Arc<dyn Disk>, CAPACITY).unwrap());
+        let store = Store::open_with(Arc::new(disk.clone()) as Arc<dyn Disk>, CAPACITY, self.journal);
+        let store = Arc::new(store.unwrap());
         let chain: Arc<dyn ChainView> = self.chain.clone();
         let node = StorageNode::new(
             identity.clone(),
@@ -162,7 +170,7 @@ impl Town {
     /// The power goes, and of what was not synced anything may be left; false if the store does not open again.
     pub fn restart_torn(&mut self, n: usize, seed: u64) -> bool {
         let disk = self.seats[n].disk.after_torn_crash(seed);
-        if Store::open(Arc::new(disk.clone()) as Arc<dyn Disk>, CAPACITY).is_err() {
+        if Store::open_with(Arc::new(disk.clone()) as Arc<dyn Disk>, CAPACITY, self.journal).is_err() {
             return false;
         }
         self.seats[n] = self.seat(self.seats[n].identity.device, disk);
