@@ -160,6 +160,24 @@ pub fn body(blob: Option<StreamingBlob>) -> BodyStream {
     }
 }
 
+/// Bytes of a refused body that are taken all the same.
+const DRAINED: usize = 1 << 20;
+
+/// Takes a small body whose request is refused, so that the connection can be used again.
+pub async fn drain(blob: Option<StreamingBlob>) {
+    let (mut body, mut left) = (body(blob), DRAINED);
+    let all = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Who sends nothing more loses the connection.
+    let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
+}
+
 /// Collects headers that an object keeps.
 pub struct Headers(Attributes);
 

@@ -55,15 +55,20 @@ macro_rules! ungranted {
 }
 pub(super) use ungranted;
 
-pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-    let (headers, trailer) = (req.headers, req.trailing_headers);
-    let i = req.input;
+/// What a put is to be, and what its body must be.
+fn prepared(
+    g: &Gateway,
+    i: PutObjectInput,
+    headers: &hyper::HeaderMap,
+    trailer: Option<s3s::TrailingHeaders>,
+) -> S3Result<(Put, Expected)> {
+    g.index().bucket(&i.bucket).map_err(refusal)?;
     unsupported(i.write_offset_bytes.is_some(), "appending")?;
     let expected = Expected::new(
         [&i.checksum_crc32, &i.checksum_crc32c, &i.checksum_crc64nvme, &i.checksum_sha1, &i.checksum_sha256]
             .map(Option::as_ref),
         i.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
-        &headers,
+        headers,
         trailer,
         i.content_md5.as_deref(),
     )?;
@@ -71,8 +76,8 @@ pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S
     let labels = labels!(i, now);
     let attributes = kept_headers!(i);
     let put = Put {
-        bucket: i.bucket.clone(),
-        key: i.key.clone(),
+        bucket: i.bucket,
+        key: i.key,
         attributes,
         labels,
         condition: condition(i.if_match.as_ref(), i.if_none_match.as_ref(), now),
@@ -81,12 +86,26 @@ pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S
         expected: hint(i.content_length),
         now,
     };
-    let done = g.put_object(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
+    Ok((put, expected))
+}
+
+pub async fn put(g: &Arc<Gateway>, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    let mut i = req.input;
+    let blob = i.body.take();
+    let (put, expected) = match prepared(g, i, &req.headers, req.trailing_headers) {
+        Ok(prepared) => prepared,
+        Err(e) => {
+            drain(blob).await;
+            return Err(e);
+        }
+    };
+    let (bucket, key) = (put.bucket.clone(), put.key.clone());
+    let done = g.put_object(put, body(blob), move |d| expected.verify(d)).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     answer(PutObjectOutput {
         e_tag: Some(etag(&done.etag)),
         version_id: done.version.map(|v| v.to_string()),
-        expiration: lifecycle::of_written(g, &i.bucket, &i.key),
+        expiration: lifecycle::of_written(g, &bucket, &key),
         checksum_crc32: crc32,
         checksum_crc32c: crc32c,
         checksum_crc64nvme: crc64,
