@@ -1,9 +1,9 @@
 //! The one writer of the index: checks mutations, appends them in groups, applies them once they count.
 
 use crate::error::GatewayError;
-use crate::index::{Condition, Index};
+use crate::index::{Applied, Condition, Index};
 use crate::log::{Log, encode_snapshot};
-use crate::record::{Body, Mutation, Stored};
+use crate::record::{Body, Mutation, Stored, VersionId, Versioning};
 use crate::volume::{Volume, read, write};
 use cairn_storage_codec::wire::RepairPart;
 use cairn_storage_codec::{SegmentId, SegmentMeta};
@@ -59,7 +59,7 @@ pub struct Commit {
     /// What must hold of the object that is there.
     pub condition: Condition,
     /// Who waits. A waiter that left does not undo the change.
-    pub reply: oneshot::Sender<Result<(), GatewayError>>,
+    pub reply: oneshot::Sender<Result<Applied, GatewayError>>,
 }
 
 /// How two changes of one group may touch the same thing.
@@ -124,8 +124,9 @@ impl Committer {
     /// Takes changes that are acceptable and do not disturb each other, in order; the rest waits.
     fn group(&self, waiting: &mut VecDeque<Commit>) -> Vec<Commit> {
         let index = read(&self.index);
+        let mut last = index.last_version();
         let (mut touched, mut group, mut bytes) = (BTreeMap::new(), Vec::new(), 0);
-        while let Some(commit) = waiting.pop_front() {
+        while let Some(mut commit) = waiting.pop_front() {
             let touches = touches(&index, &commit.mutation);
             let clash = |(key, touch): &(Vec<u8>, Touch)| {
                 touched.get(key).is_some_and(|t: &Touch| *t == Touch::Alone || t != touch)
@@ -139,6 +140,7 @@ impl Committer {
                 let _ = commit.reply.send(Err(e));
                 continue;
             }
+            last = commit.mutation.number(last);
             bytes += encode(&commit.mutation).len();
             touched.extend(touches);
             group.push(commit);
@@ -173,25 +175,37 @@ impl Committer {
         }
         let tables: Vec<RepairPart> = tables.into_values().collect();
         let done = self.log.append(Body::Mutations(mutations.clone()), &tables).await;
-        if done.is_ok() {
-            self.apply(mutations);
-            group.iter().flat_map(|c| &c.segments).for_each(|s| s.commit());
+        if let Err(e) = done {
+            group.into_iter().for_each(|c| drop(c.reply.send(Err(e.clone()))));
+            return Err(e);
         }
-        group.into_iter().for_each(|c| drop(c.reply.send(done.clone())));
-        done?;
+        let applied = self.apply(mutations);
+        group.iter().flat_map(|c| &c.segments).for_each(|s| s.commit());
+        for (commit, applied) in group.into_iter().zip(applied) {
+            let _ = commit.reply.send(Ok(applied));
+        }
         self.maybe_snapshot().await
     }
 
-    fn apply(&mut self, mutations: Vec<Mutation>) {
+    /// What became of each mutation that is not a new segment.
+    fn apply(&mut self, mutations: Vec<Mutation>) -> Vec<Applied> {
+        let mut applied = Vec::with_capacity(mutations.len());
         let dead = {
             let mut index = write(&self.index);
-            mutations.into_iter().for_each(|m| index.apply(m));
+            for mutation in mutations {
+                let segment = matches!(mutation, Mutation::AddSegment(_));
+                let done = index.apply(mutation);
+                if !segment {
+                    applied.push(done);
+                }
+            }
             index.take_dead()
         };
         for meta in &dead {
             self.removed.entry(*meta.lease()).or_default().push(*meta.id());
         }
         self.volume.discard(dead.iter().map(|m| &**m));
+        applied
     }
 
     async fn maybe_snapshot(&mut self) -> Result<(), GatewayError> {
@@ -232,10 +246,15 @@ fn touches(index: &Index, mutation: &Mutation) -> Vec<(Vec<u8>, Touch)> {
     let object = |b: &str, k: &str| [b"o", b.as_bytes(), b"\0", k.as_bytes()].concat();
     let segment = |id: &SegmentId| [b"s".as_slice(), &id.0].concat();
     let upload = |id: &[u8; 16]| [b"u".as_slice(), id].concat();
-    let released = |b: &str, k: &str| {
-        let old = index.object(b, k).ok();
+    let gone = |b: &str, k: &str, id: VersionId| {
+        let old = index.version(b, k, Some(id)).ok().and_then(|v| v.object);
         let runs = old.map(|o| o.placement.runs().to_vec()).unwrap_or_default();
         runs.into_iter().map(|r| (segment(&r.segment), Touch::Release)).collect::<Vec<_>>()
+    };
+    // Where every write makes a version, nothing is replaced.
+    let released = |b: &str, k: &str| {
+        let kept = index.bucket(b).is_ok_and(|b| b.settings.versioning == Versioning::Enabled);
+        if kept { Vec::new() } else { gone(b, k, VersionId::NULL) }
     };
     match mutation {
         Mutation::CreateBucket { name, .. }
@@ -244,7 +263,7 @@ fn touches(index: &Index, mutation: &Mutation) -> Vec<(Vec<u8>, Touch)> {
         Mutation::SetLabel { bucket: b, key, .. } => {
             vec![(bucket(b), Touch::Need), (object(b, key), Touch::Alone)]
         }
-        Mutation::PutObject { bucket: b, key, object: o } => {
+        Mutation::PutObject { bucket: b, key, object: o, .. } => {
             let mut out = vec![(bucket(b), Touch::Need), (object(b, key), Touch::Alone)];
             let needed: BTreeSet<_> = o.placement.runs().iter().map(|r| segment(&r.segment)).collect();
             let old = released(b, key).into_iter().filter(|(k, _)| !needed.contains(k)).collect::<Vec<_>>();
@@ -252,9 +271,14 @@ fn touches(index: &Index, mutation: &Mutation) -> Vec<(Vec<u8>, Touch)> {
             out.extend(needed.into_iter().map(|k| (k, Touch::Need)));
             out
         }
-        Mutation::DeleteObject { bucket: b, key } => {
+        Mutation::DeleteObject { bucket: b, key, .. } => {
             let mut out = vec![(bucket(b), Touch::Need), (object(b, key), Touch::Alone)];
             out.extend(released(b, key));
+            out
+        }
+        Mutation::DeleteVersion { bucket: b, key, version } => {
+            let mut out = vec![(bucket(b), Touch::Need), (object(b, key), Touch::Alone)];
+            out.extend(gone(b, key, *version));
             out
         }
         Mutation::CreateUpload { upload: u, .. } => vec![(bucket(&u.bucket), Touch::Need)],
@@ -277,7 +301,8 @@ fn touches(index: &Index, mutation: &Mutation) -> Vec<(Vec<u8>, Touch)> {
             out
         }
         Mutation::AbortUpload { id } => vec![(upload(id), Touch::Alone)],
-        Mutation::AddSegment(_) => Vec::new(),
+        // Of snapshots, which nobody asks for.
+        Mutation::AddSegment(_) | Mutation::PutVersion { .. } | Mutation::Numbered { .. } => Vec::new(),
         Mutation::SetRoot { segment: id, .. } => vec![(segment(id), Touch::Need)],
         Mutation::PutAccessKey { id, .. } | Mutation::DeleteAccessKey { id } => {
             vec![([b"a", id.as_bytes()].concat(), Touch::Alone)]

@@ -1,5 +1,6 @@
 //! What can go wrong, with a code that stays.
 
+use crate::record::VersionId;
 use cairn_storage_codec::CodecError;
 use cairn_types::LeaseId;
 
@@ -44,6 +45,18 @@ pub enum GatewayError {
     /// No such object.
     #[error("key {0:?} does not exist; list the bucket to see what does")]
     NoSuchKey(String),
+    /// No such version of an object.
+    #[error("version {1} of key {0:?} does not exist; list the versions to see which do")]
+    NoSuchVersion(String, VersionId),
+    /// A delete marker has neither bytes nor labels.
+    #[error("the version is a delete marker; name another version, or delete this one")]
+    Marker,
+    /// Retention or legal hold.
+    #[error("object lock does not allow it: {0}; wait until it ends, or end the hold")]
+    Locked(&'static str),
+    /// Retention or hold where there is no object lock.
+    #[error("the bucket has no object lock; enable it before locking objects")]
+    NoLock,
     /// No such multipart upload.
     #[error("the multipart upload does not exist, was completed or aborted; start a new one")]
     NoSuchUpload,

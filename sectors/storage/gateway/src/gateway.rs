@@ -2,22 +2,23 @@
 
 mod escrow;
 mod ingest;
+mod lifecycle;
 mod objects;
 mod parts;
 mod start;
 
-pub use objects::{BodyStream, MAX_OBJECT, Put, PutDone};
+pub use objects::{BodyStream, Copy, MAX_OBJECT, Put, PutDone};
 pub use parts::{PartDone, PutPart};
 pub use start::{Recovery, Started, profiles};
 
 use crate::commit::{Commit, Uploaded};
 use crate::error::GatewayError;
-use crate::index::{Condition, Index};
+use crate::index::{Applied, Condition, Index};
 use crate::log::LogTiming;
 use crate::operators::Operators;
 use crate::packer::ToPack;
 use crate::ports::{ChainPort, Pen};
-use crate::record::{Label, Mutation, Setting, VersionId};
+use crate::record::{Label, Mutation, Setting, VersionId, Versioning};
 use crate::volume::{Flushed, Volume, VolumeLimits, read};
 use cairn_storage_codec::StorageKeys;
 use cairn_types::{Credits, Epoch, LeaseId, Rate};
@@ -65,6 +66,8 @@ pub struct Config {
     pub snapshot_after: u64,
     /// How often revisions, receipts and healing run by themselves; `None`: only when called.
     pub upkeep: Option<Duration>,
+    /// Seconds of a day for lifecycle rules. Anything but 86,400 is for tests.
+    pub day: u64,
     /// How long a start waits for log replicas.
     pub recover: Duration,
     /// Replicas of the log that must answer at a start; `None`: enough to be sure of its end.
@@ -86,6 +89,7 @@ impl Config {
             pack_window: Duration::from_millis(3),
             snapshot_after: 16 << 20,
             upkeep: Some(Duration::from_secs(30)),
+            day: 86_400,
             recover: Duration::from_secs(20),
             accept_replicas: None,
         }
@@ -107,6 +111,7 @@ pub struct Gateway {
     /// What the escrow of each lease should hold, as decided in an epoch.
     targets: std::sync::Mutex<BTreeMap<LeaseId, (Epoch, Credits)>>,
     growing: tokio::sync::Mutex<()>,
+    lifecycle: std::sync::Mutex<lifecycle::Cursor>,
     tasks: std::sync::Mutex<Vec<tokio::task::AbortHandle>>,
 }
 
@@ -167,7 +172,7 @@ impl Gateway {
         mutation: Mutation,
         segments: Vec<Arc<Uploaded>>,
         condition: Condition,
-    ) -> Result<(), GatewayError> {
+    ) -> Result<Applied, GatewayError> {
         if self.fenced.load(Ordering::Relaxed) {
             return Err(GatewayError::Fenced);
         }
@@ -184,7 +189,7 @@ impl Gateway {
     }
 
     async fn change(&self, mutation: Mutation) -> Result<(), GatewayError> {
-        self.commit(mutation, Vec::new(), Condition::default()).await
+        self.commit(mutation, Vec::new(), Condition::default()).await.map(|_| ())
     }
 
     /// Makes a bucket. `now`: Unix time in seconds.
@@ -213,18 +218,21 @@ impl Gateway {
     pub async fn set_bucket(&self, name: &str, setting: Setting) -> Result<(), GatewayError> {
         self.change(Mutation::SetBucket { name: name.into(), setting }).await
     }
-    /// Replaces one label of an object, of its current version if none is named.
+    /// Replaces one label of an object, of its current version if none is named. The condition says when, and whether
+    /// governance retention counts.
     ///
     /// # Errors
-    /// It does not exist.
+    /// It does not exist, or a lock does not allow it.
     pub async fn set_label(
         &self,
         bucket: &str,
         key: &str,
         version: Option<VersionId>,
         label: Label,
+        condition: Condition,
     ) -> Result<(), GatewayError> {
-        self.change(Mutation::SetLabel { bucket: bucket.into(), key: key.into(), version, label }).await
+        let mutation = Mutation::SetLabel { bucket: bucket.into(), key: key.into(), version, label };
+        self.commit(mutation, Vec::new(), condition).await.map(|_| ())
     }
     /// Removes an empty bucket.
     ///
@@ -238,10 +246,47 @@ impl Gateway {
     /// # Errors
     /// The bucket does not exist.
     pub async fn delete_object(&self, bucket: &str, key: &str) -> Result<(), GatewayError> {
-        if let Err(GatewayError::NoSuchKey(_)) = self.index().object(bucket, key) {
-            return Ok(());
+        self.delete_object_if(bucket, key, Condition::default()).await.map(|_| ())
+    }
+    /// Deletes the current version of an object; where versions are kept, a delete marker comes over it.
+    ///
+    /// # Errors
+    /// The bucket does not exist, or the condition does not hold.
+    pub async fn delete_object_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        condition: Condition,
+    ) -> Result<Applied, GatewayError> {
+        let nothing = {
+            let index = self.index();
+            let found = index.bucket(bucket)?;
+            found.settings.versioning == Versioning::Never && found.version(key, None).is_err()
+        };
+        if nothing && condition.if_match.is_none() {
+            return Ok(Applied::default());
         }
-        self.change(Mutation::DeleteObject { bucket: bucket.into(), key: key.into() }).await
+        let version = VersionId::at(condition.now);
+        let mutation = Mutation::DeleteObject { bucket: bucket.into(), key: key.into(), version };
+        self.commit(mutation, Vec::new(), condition).await
+    }
+    /// Removes a version or delete marker; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// The bucket does not exist, the version is locked, or the condition does not hold.
+    pub async fn delete_version(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: VersionId,
+        condition: Condition,
+    ) -> Result<Applied, GatewayError> {
+        let found = self.index().bucket(bucket)?.version(key, Some(version)).is_ok();
+        if !found && condition.if_match.is_none() {
+            return Ok(Applied { version: Some(version), marker: false });
+        }
+        let mutation = Mutation::DeleteVersion { bucket: bucket.into(), key: key.into(), version };
+        self.commit(mutation, Vec::new(), condition).await
     }
     /// Adds or replaces an access key.
     ///
@@ -297,7 +342,7 @@ impl Gateway {
     }
 
     /// One round of everything that runs beside requests: slots and epoch from the chain, escrows, healing, revisions,
-    /// receipts.
+    /// receipts, what lifecycle rules delete.
     ///
     /// # Errors
     /// A newer gateway took over, or the chain does not answer.
@@ -308,6 +353,7 @@ impl Gateway {
         self.heal().await?;
         self.flush_revisions().await?;
         self.flush_receipts().await;
+        self.expire(crate::s3::seconds()).await?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ pub use settings::{
     Ownership, PublicAccess, Retention, Rule, Setting, Span, Tags, VersionId, Versioning,
 };
 
+use crate::index::Version;
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_storage_codec::{SegmentId, SegmentMeta};
 use cairn_types::Hash;
@@ -131,6 +132,8 @@ pub struct Object {
     pub checksums: Vec<Checksum>,
     /// Sizes of the parts of a multipart object; empty otherwise.
     pub part_sizes: Vec<u64>,
+    /// Their checksums by the algorithm of the first of [`Self::checksums`], where each part has one.
+    pub part_checksums: Vec<String>,
     /// Where the bytes lie.
     pub placement: Placement,
 }
@@ -213,13 +216,40 @@ pub enum Mutation {
         key: String,
         /// The object.
         object: Object,
+        /// Its version.
+        version: VersionId,
     },
-    /// An object was deleted.
+    /// The current version of an object was deleted; where versions are kept, a delete marker came over it.
     DeleteObject {
         /// Bucket.
         bucket: String,
         /// Key.
         key: String,
+        /// Version of the marker.
+        version: VersionId,
+    },
+    /// A version or delete marker was removed.
+    DeleteVersion {
+        /// Bucket.
+        bucket: String,
+        /// Key.
+        key: String,
+        /// What clients call it.
+        version: VersionId,
+    },
+    /// A version is there: how snapshots restate objects.
+    PutVersion {
+        /// Bucket.
+        bucket: String,
+        /// Key.
+        key: String,
+        /// The version.
+        version: Version,
+    },
+    /// Versions up to this one were given.
+    Numbered {
+        /// The last one.
+        last: VersionId,
     },
     /// What an object carries was changed.
     SetLabel {
@@ -258,6 +288,8 @@ pub enum Mutation {
         modified: u64,
         /// Checksums of the whole.
         checksums: Vec<Checksum>,
+        /// Version of the object.
+        version: VersionId,
     },
     /// The upload was dropped.
     AbortUpload {
@@ -276,6 +308,32 @@ pub enum Mutation {
         /// Access key id.
         id: String,
     },
+}
+
+impl Mutation {
+    /// The version that it makes.
+    pub const fn version(&self) -> Option<VersionId> {
+        match self {
+            Self::PutObject { version, .. }
+            | Self::DeleteObject { version, .. }
+            | Self::CompleteUpload { version, .. } => Some(*version),
+            Self::PutVersion { version, .. } => Some(version.id),
+            Self::Numbered { last } => Some(*last),
+            _ => None,
+        }
+    }
+    /// Makes the version that it makes higher than `last`; the highest one given then.
+    pub fn number(&mut self, last: VersionId) -> VersionId {
+        match self {
+            Self::PutObject { version, .. }
+            | Self::DeleteObject { version, .. }
+            | Self::CompleteUpload { version, .. } => {
+                *version = version.after(last);
+                *version
+            }
+            _ => last,
+        }
+    }
 }
 
 /// Plaintext of a log entry's private part.

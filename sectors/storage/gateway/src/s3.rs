@@ -4,16 +4,23 @@
 mod auth;
 mod checksum;
 mod convert;
+mod defaults;
+mod lifecycle;
 mod listing;
+mod lock;
 mod objects;
+mod reads;
+mod tagging;
 mod uploads;
+mod versions;
 
 pub use auth::GatewayAuth;
+pub(crate) use convert::seconds;
 
 use crate::gateway::Gateway;
-use convert::{answer, refusal, seconds, timestamp};
+use convert::{answer, refusal};
 use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
 /// Answers S3 requests.
@@ -37,7 +44,8 @@ impl S3 for GatewayS3 {
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let name = req.input.bucket;
-        self.gateway.create_bucket(&name, seconds()).await.map_err(refusal)?;
+        let settings = lock::of_new_bucket(req.input.object_lock_enabled_for_bucket);
+        self.gateway.create_bucket_with(&name, seconds(), settings).await.map_err(refusal)?;
         answer(CreateBucketOutput { location: Some(format!("/{name}")) })
     }
 
@@ -58,16 +66,7 @@ impl S3 for GatewayS3 {
         &self,
         req: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        let prefix = req.input.prefix.clone().unwrap_or_default();
-        let index = self.gateway.index();
-        let found = index.buckets().filter(|(name, _)| name.starts_with(&prefix));
-        let bucket = |(name, bucket): (&String, &crate::index::Bucket)| Bucket {
-            name: Some(name.clone()),
-            creation_date: Some(timestamp(bucket.created)),
-            bucket_region: None,
-        };
-        let buckets = Some(found.map(bucket).collect());
-        answer(ListBucketsOutput { buckets, prefix: req.input.prefix, ..Default::default() })
+        listing::buckets(&self.gateway, req.input)
     }
 
     async fn get_bucket_location(
@@ -84,10 +83,10 @@ impl S3 for GatewayS3 {
         objects::put(&self.gateway, req).await
     }
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        objects::get(&self.gateway, req.input).await
+        reads::get(&self.gateway, req.input).await
     }
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        objects::head(&self.gateway, req.input)
+        reads::head(&self.gateway, req.input)
     }
     async fn delete_object(
         &self,
@@ -102,7 +101,7 @@ impl S3 for GatewayS3 {
         objects::delete_many(&self.gateway, req.input).await
     }
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-        objects::copy(&self.gateway, req.input).await
+        objects::copy(&self.gateway, req).await
     }
 
     async fn list_objects(
@@ -153,5 +152,181 @@ impl S3 for GatewayS3 {
         req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         uploads::list(&self.gateway, req.input)
+    }
+
+    async fn get_object_attributes(
+        &self,
+        req: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        reads::attributes(&self.gateway, req.input)
+    }
+    async fn list_object_versions(
+        &self,
+        req: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        versions::list(&self.gateway, req.input)
+    }
+    async fn put_bucket_versioning(
+        &self,
+        req: S3Request<PutBucketVersioningInput>,
+    ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
+        versions::put(&self.gateway, req.input).await
+    }
+    async fn get_bucket_versioning(
+        &self,
+        req: S3Request<GetBucketVersioningInput>,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        versions::get(&self.gateway, req.input)
+    }
+
+    async fn put_object_tagging(
+        &self,
+        req: S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        tagging::put(&self.gateway, req.input).await
+    }
+    async fn get_object_tagging(
+        &self,
+        req: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        tagging::get(&self.gateway, req.input)
+    }
+    async fn delete_object_tagging(
+        &self,
+        req: S3Request<DeleteObjectTaggingInput>,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        tagging::delete(&self.gateway, req.input).await
+    }
+    async fn put_bucket_tagging(
+        &self,
+        req: S3Request<PutBucketTaggingInput>,
+    ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
+        tagging::put_bucket(&self.gateway, req.input).await
+    }
+    async fn get_bucket_tagging(
+        &self,
+        req: S3Request<GetBucketTaggingInput>,
+    ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
+        tagging::get_bucket(&self.gateway, req.input)
+    }
+    async fn delete_bucket_tagging(
+        &self,
+        req: S3Request<DeleteBucketTaggingInput>,
+    ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
+        tagging::delete_bucket(&self.gateway, req.input).await
+    }
+
+    async fn put_object_lock_configuration(
+        &self,
+        req: S3Request<PutObjectLockConfigurationInput>,
+    ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
+        lock::put_configuration(&self.gateway, req.input).await
+    }
+    async fn get_object_lock_configuration(
+        &self,
+        req: S3Request<GetObjectLockConfigurationInput>,
+    ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+        lock::get_configuration(&self.gateway, req.input)
+    }
+    async fn put_object_retention(
+        &self,
+        req: S3Request<PutObjectRetentionInput>,
+    ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
+        lock::put_retention(&self.gateway, req.input).await
+    }
+    async fn get_object_retention(
+        &self,
+        req: S3Request<GetObjectRetentionInput>,
+    ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
+        lock::get_retention(&self.gateway, req.input)
+    }
+    async fn put_object_legal_hold(
+        &self,
+        req: S3Request<PutObjectLegalHoldInput>,
+    ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
+        lock::put_hold(&self.gateway, req.input).await
+    }
+    async fn get_object_legal_hold(
+        &self,
+        req: S3Request<GetObjectLegalHoldInput>,
+    ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
+        lock::get_hold(&self.gateway, req.input)
+    }
+
+    async fn put_bucket_lifecycle_configuration(
+        &self,
+        req: S3Request<PutBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
+        lifecycle::put(&self.gateway, req.input).await
+    }
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        req: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
+        lifecycle::get(&self.gateway, req.input)
+    }
+    async fn delete_bucket_lifecycle(
+        &self,
+        req: S3Request<DeleteBucketLifecycleInput>,
+    ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
+        lifecycle::delete(&self.gateway, req.input).await
+    }
+
+    async fn get_bucket_request_payment(
+        &self,
+        req: S3Request<GetBucketRequestPaymentInput>,
+    ) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
+        defaults::payment(&self.gateway, &req.input.bucket)
+    }
+    async fn get_bucket_accelerate_configuration(
+        &self,
+        req: S3Request<GetBucketAccelerateConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketAccelerateConfigurationOutput>> {
+        defaults::empty(&self.gateway, &req.input.bucket)
+    }
+    async fn get_bucket_notification_configuration(
+        &self,
+        req: S3Request<GetBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
+        defaults::empty(&self.gateway, &req.input.bucket)
+    }
+    async fn delete_bucket_encryption(
+        &self,
+        req: S3Request<DeleteBucketEncryptionInput>,
+    ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
+        defaults::empty(&self.gateway, &req.input.bucket)
+    }
+    async fn delete_bucket_replication(
+        &self,
+        req: S3Request<DeleteBucketReplicationInput>,
+    ) -> S3Result<S3Response<DeleteBucketReplicationOutput>> {
+        defaults::empty(&self.gateway, &req.input.bucket)
+    }
+    async fn delete_bucket_website(
+        &self,
+        req: S3Request<DeleteBucketWebsiteInput>,
+    ) -> S3Result<S3Response<DeleteBucketWebsiteOutput>> {
+        defaults::empty(&self.gateway, &req.input.bucket)
+    }
+    async fn get_bucket_encryption(
+        &self,
+        req: S3Request<GetBucketEncryptionInput>,
+    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        let code = S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError;
+        defaults::unset(&self.gateway, &req.input.bucket, code)
+    }
+    async fn get_bucket_replication(
+        &self,
+        req: S3Request<GetBucketReplicationInput>,
+    ) -> S3Result<S3Response<GetBucketReplicationOutput>> {
+        let code = S3ErrorCode::ReplicationConfigurationNotFoundError;
+        defaults::unset(&self.gateway, &req.input.bucket, code)
+    }
+    async fn get_bucket_website(
+        &self,
+        req: S3Request<GetBucketWebsiteInput>,
+    ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
+        let code = S3ErrorCode::NoSuchWebsiteConfiguration;
+        defaults::unset(&self.gateway, &req.input.bucket, code)
     }
 }

@@ -5,7 +5,7 @@ use super::ingest::Incoming;
 use crate::digest::Digests;
 use crate::error::GatewayError;
 use crate::index::Condition;
-use crate::record::{Algorithm, Attributes, Checksum, Etag, Labels, Mutation, Object, Placement};
+use crate::record::{Algorithm, Attributes, Checksum, Etag, Labels, Mutation, Object, Placement, VersionId};
 use bytes::Bytes;
 use cairn_storage_codec::SegmentMeta;
 use futures::{Stream, StreamExt};
@@ -57,6 +57,24 @@ pub struct PutDone {
     pub size: u64,
     /// Checksums computed.
     pub checksums: Vec<Checksum>,
+    /// The version; `None` where there never were any.
+    pub version: Option<VersionId>,
+}
+
+/// What a copy is to be.
+pub struct Copy {
+    /// Target bucket.
+    pub bucket: String,
+    /// Target key.
+    pub key: String,
+    /// Instead of the source's.
+    pub attributes: Option<Attributes>,
+    /// Tags, locks, access.
+    pub labels: Labels,
+    /// What must hold of the object that is there.
+    pub condition: Condition,
+    /// Unix time in seconds.
+    pub now: u64,
 }
 
 impl Gateway {
@@ -85,32 +103,25 @@ impl Gateway {
             labels: put.labels,
             checksums: checksums.clone(),
             part_sizes: Vec::new(),
+            part_checksums: Vec::new(),
             placement: done.placement,
         };
-        let mutation = Mutation::PutObject { bucket: put.bucket, key: put.key, object };
-        self.commit(mutation, done.segments, put.condition).await?;
-        Ok(PutDone { etag, size: done.size, checksums })
+        let version = VersionId::at(put.now);
+        let mutation = Mutation::PutObject { bucket: put.bucket, key: put.key, object, version };
+        let version = self.commit(mutation, done.segments, put.condition).await?.version;
+        Ok(PutDone { etag, size: done.size, checksums, version })
     }
 
-    /// Copies an object without moving its bytes.
+    /// Copies an object without moving its bytes; the version made.
     ///
     /// # Errors
-    /// Source or target bucket do not exist.
-    pub async fn copy_object(
-        &self,
-        source: &Object,
-        bucket: &str,
-        key: &str,
-        attributes: Option<Attributes>,
-        now: u64,
-    ) -> Result<(), GatewayError> {
-        let mut object = source.clone();
-        object.modified = now;
-        if let Some(attributes) = attributes {
-            object.attributes = attributes;
-        }
-        let mutation = Mutation::PutObject { bucket: bucket.into(), key: key.into(), object };
-        self.commit(mutation, Vec::new(), Condition::default()).await
+    /// The target bucket does not exist, the condition does not hold, or the source went meanwhile.
+    pub async fn copy_object(&self, source: &Object, copy: Copy) -> Result<Option<VersionId>, GatewayError> {
+        let Copy { bucket, key, attributes, labels, condition, now } = copy;
+        let attributes = attributes.unwrap_or_else(|| source.attributes.clone());
+        let object = Object { modified: now, attributes, labels, ..source.clone() };
+        let mutation = Mutation::PutObject { bucket, key, object, version: VersionId::at(now) };
+        self.commit(mutation, Vec::new(), condition).await.map(|a| a.version)
     }
 
     /// Reads a range of an object, window by window. The first window is read before this returns, so that an

@@ -5,9 +5,9 @@ use super::objects::WINDOW;
 use super::{BodyStream, Gateway};
 use crate::digest::Digests;
 use crate::error::GatewayError;
-use crate::index::Condition;
+use crate::index::{Applied, Condition};
 use crate::log::salt;
-use crate::record::{Algorithm, Checksum, Mutation, Part, Upload, UploadId};
+use crate::record::{Algorithm, Checksum, Mutation, Part, Upload, UploadId, VersionId};
 
 /// A part to be uploaded.
 pub struct PutPart {
@@ -87,9 +87,10 @@ impl Gateway {
         checksums: Vec<Checksum>,
         condition: Condition,
         now: u64,
-    ) -> Result<(), GatewayError> {
+    ) -> Result<Applied, GatewayError> {
         self.index().upload(bucket, key, &id)?;
-        let mutation = Mutation::CompleteUpload { id, parts, modified: now, checksums };
+        let version = VersionId::at(now);
+        let mutation = Mutation::CompleteUpload { id, parts, modified: now, checksums, version };
         self.commit(mutation, Vec::new(), condition).await
     }
 

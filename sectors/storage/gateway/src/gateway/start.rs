@@ -142,7 +142,7 @@ impl Gateway {
         {
             let index = gateway.index();
             recovery.buckets = index.buckets().count();
-            recovery.objects = index.buckets().map(|(_, b)| b.objects.len()).sum();
+            recovery.objects = index.buckets().map(|(_, b)| b.keys()).sum();
         }
         Ok(Started { gateway, recovery })
     }
@@ -187,6 +187,7 @@ impl Gateway {
                 packer,
                 fenced,
                 targets: std::sync::Mutex::default(),
+                lifecycle: std::sync::Mutex::default(),
                 growing: tokio::sync::Mutex::default(),
                 tasks: std::sync::Mutex::new(tasks),
             }
@@ -343,7 +344,11 @@ fn replay(log: &Chain) -> Result<Index, GatewayError> {
     let mut next_piece = 0;
     for body in &log.bodies {
         match body {
-            Body::Mutations(mutations) => mutations.iter().cloned().for_each(|m| index.apply(m)),
+            Body::Mutations(mutations) => {
+                for mutation in mutations {
+                    index.apply(mutation.clone());
+                }
+            }
             Body::Snapshot { piece, pieces, bytes } => {
                 if *piece == 0 {
                     (snapshot, next_piece) = (Vec::new(), 0);
@@ -356,7 +361,9 @@ fn replay(log: &Chain) -> Result<Index, GatewayError> {
                 if next_piece == *pieces {
                     complete = true;
                     index = Index::default();
-                    decode_snapshot(&snapshot)?.into_iter().for_each(|m| index.apply(m));
+                    for mutation in decode_snapshot(&snapshot)? {
+                        index.apply(mutation);
+                    }
                 }
             }
         }

@@ -1,10 +1,13 @@
 use super::*;
+
+mod model;
+
 use crate::record::*;
 use cairn_storage_codec::Profile;
 use cairn_types::{Hash, encode};
 use proptest::prelude::*;
 
-fn meta(id: u8, len: u64) -> SegmentMeta {
+pub(super) fn meta(id: u8, len: u64) -> SegmentMeta {
     let profile = Profile::new(1, 2).unwrap();
     SegmentMeta::new(SegmentId([id; 32]), LeaseId([2; 32]), profile, len, vec![Hash([id; 32]); 2]).unwrap()
 }
@@ -30,12 +33,13 @@ fn object(segment: u8, len: u32) -> Object {
             composite: false,
         }],
         part_sizes: Vec::new(),
+        part_checksums: Vec::new(),
         placement: Placement::Runs(vec![Run { segment: SegmentId([segment; 32]), offset: 4, len }]),
     }
 }
 
 fn put(key: &str, object: Object) -> Mutation {
-    Mutation::PutObject { bucket: "b".into(), key: key.into(), object }
+    Mutation::PutObject { bucket: "b".into(), key: key.into(), object, version: VersionId(1) }
 }
 
 fn bucket() -> Mutation {
@@ -44,7 +48,9 @@ fn bucket() -> Mutation {
 
 fn index(mutations: impl IntoIterator<Item = Mutation>) -> Index {
     let mut index = Index::default();
-    mutations.into_iter().for_each(|m| index.apply(m));
+    for mutation in mutations {
+        index.apply(mutation);
+    }
     index
 }
 
@@ -86,7 +92,9 @@ fn what_a_bucket_is_set_to_survives_a_snapshot() {
     let set = index.bucket("b").unwrap().settings.clone();
     assert_eq!(set.list(), settings());
     let mut again = Index::default();
-    index.snapshot().into_iter().for_each(|m| again.apply(m));
+    for mutation in index.snapshot() {
+        again.apply(mutation);
+    }
     assert_eq!(again.bucket("b").unwrap().settings, set);
 }
 
@@ -142,7 +150,14 @@ fn record_formats_are_frozen() {
             stored(1, 100),
             Mutation::SetRoot { segment: SegmentId([1; 32]), slot: 1, root: None },
             put("k", object(1, 10)),
-            Mutation::DeleteObject { bucket: "b".into(), key: "k".into() },
+            Mutation::DeleteObject { bucket: "b".into(), key: "k".into(), version: VersionId(2) },
+            Mutation::DeleteVersion { bucket: "b".into(), key: "k".into(), version: VersionId::NULL },
+            Mutation::PutVersion {
+                bucket: "b".into(),
+                key: "k".into(),
+                version: Version { id: VersionId(3), null: true, object: None },
+            },
+            Mutation::Numbered { last: VersionId(4) },
             Mutation::CreateUpload { id: [1; 16], upload },
             Mutation::PutPart { id: [1; 16], number: 3, part },
             Mutation::CompleteUpload {
@@ -150,6 +165,7 @@ fn record_formats_are_frozen() {
                 parts: vec![(3, [1; 16])],
                 modified: 9,
                 checksums: Vec::new(),
+                version: VersionId(5),
             },
             Mutation::AbortUpload { id: [1; 16] },
             Mutation::PutAccessKey { id: "a".into(), secret: "s".into() },
@@ -164,7 +180,7 @@ fn record_formats_are_frozen() {
     let bytes = encode(&all);
     assert_eq!(
         hex::encode(blake3::hash(&bytes).as_bytes()),
-        "0090cfb4007f933371f10fe3b6231a4bb66daf1cddfdc47835ef4829f443725d"
+        "74d0188aff25557a15f4267ad90ad2dc7179be24eff5e936c5a7bdd89ee9933d"
     );
     assert_eq!(cairn_types::decode::<Body>(&bytes).unwrap(), all);
     let piece = Body::Snapshot { piece: 1, pieces: 2, bytes: vec![5, 6] };
@@ -174,8 +190,8 @@ fn record_formats_are_frozen() {
         concat!(
             "050100000062010000006b0a000000000000000303030303030303030303030303030300000000070000000000000001",
             "0000000c000000636f6e74656e742d747970650a000000746578742f706c61696e01000000040000006f76656e050000",
-            "0073746f6e6500000000000101010100000000080000004141414141413d3d00000000000101000000010101010101010101010101010101",
-            "0101010101010101010101010101010101040000000a000000",
+            "0073746f6e6500000000000101010100000000080000004141414141413d3d0000000000000000000101000000010101",
+            "0101010101010101010101010101010101010101010101010101010101040000000a0000000100000000000000",
         )
     );
 }
@@ -185,7 +201,7 @@ fn a_segment_dies_with_the_last_thing_that_refers_to_it() {
     let mut index = index([bucket(), stored(1, 100), put("a", object(1, 10)), put("copy", object(1, 10))]);
     assert_eq!(index.segment(&SegmentId([1; 32])).unwrap().live, 20);
     assert_eq!(index.incomplete().collect::<Vec<_>>(), [(SegmentId([1; 32]), 1)]);
-    index.apply(Mutation::DeleteObject { bucket: "b".into(), key: "a".into() });
+    index.apply(Mutation::DeleteObject { bucket: "b".into(), key: "a".into(), version: VersionId(2) });
     assert!(index.take_dead().is_empty());
     index.apply(stored(2, 100));
     index.apply(put("copy", object(2, 10)));
@@ -234,9 +250,13 @@ fn conditions_hold_or_refuse() {
     let index = index([bucket(), stored(1, 100), put("a", object(1, 10))]);
     let tag = object(1, 10).etag.to_string();
     let check = |key: &str, if_match: Option<&str>, if_none_match: Option<&str>| {
-        let condition =
-            Condition { if_match: if_match.map(Into::into), if_none_match: if_none_match.map(Into::into) };
-        index.check(&put(key, object(1, 1)), &condition)
+        let condition = Condition {
+            if_match: if_match.map(Into::into),
+            if_none_match: if_none_match.map(Into::into),
+            ..Condition::default()
+        };
+        let object = Object { labels: Labels::default(), ..object(1, 1) };
+        index.check(&put(key, object), &condition)
     };
     assert_eq!(check("a", Some(&tag), None), Ok(()));
     assert_eq!(check("a", Some("other"), None), Err(GatewayError::PreconditionFailed));

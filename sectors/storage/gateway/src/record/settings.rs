@@ -13,6 +13,41 @@ pub type Tags = BTreeMap<String, String>;
 )]
 pub struct VersionId(pub u64);
 
+impl VersionId {
+    /// The version of a key that was written where versions are not kept. Its place in time is another number.
+    pub const NULL: Self = Self(0);
+
+    /// The first version of a second.
+    pub const fn at(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1 << 20))
+    }
+    /// Unix time in seconds of the write.
+    pub const fn seconds(self) -> u64 {
+        self.0 >> 20
+    }
+    /// This or, if it is not higher, the one after `last`.
+    #[must_use]
+    pub fn after(self, last: Self) -> Self {
+        self.max(Self(last.0.saturating_add(1)))
+    }
+    /// Of the name that clients use.
+    pub fn parse(name: &str) -> Option<Self> {
+        if name == "null" {
+            return Some(Self::NULL);
+        }
+        let digits =
+            name.len() == 16 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let id = u64::from_str_radix(name, 16).ok().filter(|id| digits && *id != 0)?;
+        Some(Self(id))
+    }
+}
+
+impl std::fmt::Display for VersionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if *self == Self::NULL { f.write_str("null") } else { write!(f, "{:016x}", self.0) }
+    }
+}
+
 /// Whether a bucket keeps what is overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Versioning {

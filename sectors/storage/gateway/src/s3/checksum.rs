@@ -3,11 +3,13 @@
 use super::convert::{algorithm, algorithm_name, checksum_fields, refusal};
 use crate::digest::Digester;
 use crate::error::GatewayError;
+use crate::gateway::Gateway;
 use crate::index::UploadState;
-use crate::record::{Algorithm, Checksum, Part, Upload};
+use crate::record::{Algorithm, Checksum, Object, Part, Upload};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use crc_fast::{CrcAlgorithm, checksum_combine};
+use futures::StreamExt;
 use s3s::dto::{ChecksumAlgorithm, ChecksumType, CompleteMultipartUploadInput};
 use s3s::{S3Result, s3_error};
 
@@ -130,6 +132,40 @@ pub fn kind(checksums: &[Checksum]) -> Option<ChecksumType> {
     let composite = checksums.first()?.composite;
     let kind = if composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
     Some(ChecksumType::from_static(kind))
+}
+
+/// What the checksum of an upload's object will be, if it announced one.
+pub fn of_upload(upload: &Upload) -> Option<ChecksumType> {
+    let kind =
+        if full(upload, upload.algorithm?) { ChecksumType::FULL_OBJECT } else { ChecksumType::COMPOSITE };
+    Some(ChecksumType::from_static(kind))
+}
+
+/// The algorithms of an object's checksums, as listings name them.
+pub fn names(checksums: &[Checksum]) -> Option<Vec<ChecksumAlgorithm>> {
+    let name = |c: &Checksum| ChecksumAlgorithm::from_static(algorithm_name(c.algorithm));
+    let names: Vec<_> = checksums.iter().map(name).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+/// The checksum of a whole stored object by another algorithm: from what is known, or by reading it.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn again(
+    g: &std::sync::Arc<Gateway>,
+    object: &Object,
+    wanted: Algorithm,
+) -> Result<Vec<Checksum>, GatewayError> {
+    if let Some(known) = object.checksums.iter().find(|c| c.algorithm == wanted && !c.composite) {
+        return Ok(vec![known.clone()]);
+    }
+    let mut body = g.reread_object(object, 0..object.size)?;
+    let mut digester = Digester::new(&[wanted]);
+    while let Some(chunk) = body.next().await {
+        digester.update(&chunk.map_err(|e| GatewayError::Body(e.to_string()))?);
+    }
+    Ok(digester.finish().checksums)
 }
 
 /// True if what a client says of a part does not fit what was stored.

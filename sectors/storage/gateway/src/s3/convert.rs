@@ -4,11 +4,13 @@ use crate::digest::Digests;
 use crate::error::GatewayError;
 use crate::gateway::BodyStream;
 use crate::index::Condition;
-use crate::record::{Algorithm, Attributes, Checksum, Etag};
+use crate::record::{Algorithm, Attributes, CannedAcl, Checksum, Etag};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
-use s3s::dto::{ETag, ETagCondition, Metadata, StreamingBlob, Timestamp, TimestampFormat};
+use s3s::dto::{
+    ETag, ETagCondition, Metadata, Owner, StorageClass, StreamingBlob, Timestamp, TimestampFormat,
+};
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +40,10 @@ pub fn refusal(e: GatewayError) -> S3Error {
         GatewayError::BucketNotEmpty(_) => S3ErrorCode::BucketNotEmpty,
         GatewayError::BucketState(_) => S3ErrorCode::InvalidBucketState,
         GatewayError::NoSuchKey(_) => S3ErrorCode::NoSuchKey,
+        GatewayError::NoSuchVersion(..) => S3ErrorCode::NoSuchVersion,
+        GatewayError::Marker => S3ErrorCode::MethodNotAllowed,
+        GatewayError::Locked(_) => S3ErrorCode::AccessDenied,
+        GatewayError::NoLock => S3ErrorCode::InvalidRequest,
         GatewayError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         GatewayError::InvalidPart(_) => S3ErrorCode::InvalidPart,
         GatewayError::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
@@ -87,9 +93,63 @@ pub fn wanted(condition: &ETagCondition) -> String {
     condition.as_etag().map_or_else(|| "*".into(), |tag| tag.value().to_owned())
 }
 
-/// Conditions of a write.
-pub fn condition(if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> Condition {
-    Condition { if_match: if_match.map(wanted), if_none_match: if_none_match.map(wanted) }
+/// Conditions of a write at `now`.
+pub fn condition(
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+    now: u64,
+) -> Condition {
+    let (if_match, if_none_match) = (if_match.map(wanted), if_none_match.map(wanted));
+    Condition { if_match, if_none_match, ..Condition::at(now) }
+}
+
+/// As [`condition`], of a request whose input does not carry them.
+pub fn header_condition(headers: &hyper::HeaderMap, now: u64) -> Condition {
+    let read = |name: &str| ETagCondition::parse_http_header(headers.get(name)?.as_bytes()).ok();
+    condition(read("if-match").as_ref(), read("if-none-match").as_ref(), now)
+}
+
+/// The size that an object must have.
+pub fn size_condition(size: Option<i64>) -> S3Result<Option<u64>> {
+    let bad = |_| s3_error!(InvalidArgument, "a size must not be negative");
+    size.map(u64::try_from).transpose().map_err(bad)
+}
+
+/// Unix seconds of a timestamp; 0 before 1970.
+pub fn unix(at: &Timestamp) -> u64 {
+    let mut text = Vec::new();
+    let written = at.format(TimestampFormat::EpochSeconds, &mut text).ok();
+    let text = written.and_then(|()| String::from_utf8(text).ok()).unwrap_or_default();
+    text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+}
+
+/// The one owner of everything here: the customer whose gateway it is.
+pub fn owner() -> Owner {
+    Owner { display_name: Some("customer".into()), id: Some("customer".into()) }
+}
+
+/// A canned access control list by its name.
+pub fn canned(name: &str) -> S3Result<CannedAcl> {
+    match name {
+        "private" => Ok(CannedAcl::Private),
+        "public-read" => Ok(CannedAcl::PublicRead),
+        "public-read-write" => Ok(CannedAcl::PublicReadWrite),
+        "authenticated-read" => Ok(CannedAcl::AuthenticatedRead),
+        "bucket-owner-read" => Ok(CannedAcl::BucketOwnerRead),
+        "bucket-owner-full-control" => Ok(CannedAcl::BucketOwnerFullControl),
+        "log-delivery-write" => Ok(CannedAcl::LogDeliveryWrite),
+        _ => Err(s3_error!(InvalidArgument, "the canned ACL is not known here")),
+    }
+}
+
+/// There is one storage class.
+pub fn storage_class(class: Option<&StorageClass>) -> S3Result<()> {
+    match class {
+        Some(class) if class.as_str() != StorageClass::STANDARD => {
+            Err(s3_error!(InvalidStorageClass, "the one storage class here is STANDARD"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A body without its type. An absent one is empty.
@@ -98,6 +158,24 @@ pub fn body(blob: Option<StreamingBlob>) -> BodyStream {
         Some(blob) => blob.boxed(),
         None => futures::stream::empty().boxed(),
     }
+}
+
+/// Bytes of a refused body that are taken all the same.
+const DRAINED: usize = 1 << 20;
+
+/// Takes a small body whose request is refused, so that the connection can be used again.
+pub async fn drain(blob: Option<StreamingBlob>) {
+    let (mut body, mut left) = (body(blob), DRAINED);
+    let all = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Who sends nothing more loses the connection.
+    let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
 }
 
 /// Collects headers that an object keeps.

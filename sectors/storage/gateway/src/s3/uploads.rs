@@ -2,19 +2,19 @@
 
 use super::checksum;
 use super::convert::*;
-use super::listing::namer;
-use super::objects::{MAX_BODY, source};
+use super::listing::{limit, namer, prefixes};
+use super::objects::{MAX_BODY, Source, labels, source, source_conditions, ungranted};
+use super::reads::Asked;
+use super::{lifecycle, lock, tagging};
 use crate::error::GatewayError;
 use crate::gateway::{Gateway, PutPart};
-use crate::record::{Algorithm, Checksum, Etag, Labels, Upload, UploadId};
+use crate::record::{Algorithm, Checksum, Etag, Labels, Upload, UploadId, VersionId};
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use std::sync::Arc;
 
 /// Highest part number.
 const MAX_PARTS: u16 = 10_000;
-/// Most entries of a page.
-const MAX_PAGE: usize = 1000;
 
 fn upload_id(text: &str) -> S3Result<UploadId> {
     let mut id = [0; 16];
@@ -31,9 +31,8 @@ pub async fn create(
     g: &Gateway,
     i: CreateMultipartUploadInput,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-    unsupported(i.sse_customer_algorithm.is_some(), "encryption with a key of the customer's")?;
-    unsupported(i.object_lock_mode.is_some() || i.object_lock_legal_hold_status.is_some(), "object lock")?;
-    unsupported(i.tagging.is_some(), "tagging")?;
+    let started = seconds();
+    let labels = labels!(i, started);
     let mut attributes = kept_headers!(i);
     let announced = checksum::announced(i.checksum_algorithm.as_ref(), i.checksum_type.as_ref())?;
     if announced.is_some_and(|(_, full)| full) {
@@ -41,7 +40,6 @@ pub async fn create(
     }
     let algorithm = announced.map(|(algorithm, _)| algorithm);
     let (bucket, key) = (i.bucket, i.key);
-    let (started, labels) = (seconds(), Labels::default());
     let upload = Upload { bucket: bucket.clone(), key: key.clone(), started, attributes, labels, algorithm };
     let id = g.create_upload(upload).await.map_err(refusal)?;
     answer(CreateMultipartUploadOutput {
@@ -100,12 +98,7 @@ pub async fn part_copy(
     i: UploadPartCopyInput,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let (id, number) = (upload_id(&i.upload_id)?, part_number(i.part_number)?);
-    let (_, _, object) = source(
-        g,
-        &i.copy_source,
-        [i.copy_source_if_match, i.copy_source_if_none_match],
-        [i.copy_source_if_modified_since, i.copy_source_if_unmodified_since],
-    )?;
+    let Source { object, version, .. } = source(g, &i.copy_source, &source_conditions!(i))?;
     let range = match i.copy_source_range.as_deref() {
         None => 0..object.size,
         Some(text) => {
@@ -136,7 +129,12 @@ pub async fn part_copy(
         checksum_sha1: sha1,
         checksum_sha256: sha256,
     };
-    answer(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
+    let copy_source_version_id = version;
+    answer(UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        copy_source_version_id,
+        ..Default::default()
+    })
 }
 
 /// A part's number and the MD5 in its tag.
@@ -179,43 +177,54 @@ fn chosen(
         }
         out.push((number, md5));
     }
+    let size =
+        out.iter().filter_map(|(n, _)| state.parts.get(n)).map(|p| p.size).fold(0, u64::saturating_add);
+    if i.mpu_object_size.is_some_and(|said| u64::try_from(said) != Ok(size)) {
+        return Err(s3_error!(InvalidRequest, "the parts do not have as many bytes together as announced"));
+    }
     let made = checksum::of_parts(state, &out);
     checksum::verify(i, &made)?;
     Ok((out, made))
 }
 
-async fn finish(g: &Gateway, i: &CompleteMultipartUploadInput) -> S3Result<(Etag, Vec<Checksum>)> {
+/// What a completion made: tag, checksums, version.
+type Made = (Etag, Vec<Checksum>, Option<VersionId>);
+
+async fn finish(g: &Gateway, i: &CompleteMultipartUploadInput) -> S3Result<Made> {
     let id = upload_id(&i.upload_id)?;
     let (parts, checksums) = chosen(g, i, &id)?;
-    let condition = condition(i.if_match.as_ref(), i.if_none_match.as_ref());
+    let now = seconds();
+    let condition = condition(i.if_match.as_ref(), i.if_none_match.as_ref(), now);
     let tag = crate::index::multipart_etag(parts.iter().map(|(_, md5)| md5));
-    g.complete_upload((&i.bucket, &i.key, id), parts, checksums.clone(), condition, seconds())
-        .await
-        .map_err(refusal)?;
-    Ok((tag, checksums))
+    let done = g.complete_upload((&i.bucket, &i.key, id), parts, checksums.clone(), condition, now).await;
+    Ok((tag, checksums, done.map_err(refusal)?.version))
 }
 
 /// What an earlier completion with the same parts made, if it is still there: a client whose answer was lost asks
 /// again and must hear the same.
-fn finished_before(g: &Gateway, i: &CompleteMultipartUploadInput) -> Option<(Etag, Vec<Checksum>)> {
+fn finished_before(g: &Gateway, i: &CompleteMultipartUploadInput) -> Option<Made> {
     let parts = named(i).ok()?;
     let tag = crate::index::multipart_etag(parts.iter().map(|(_, _, md5)| md5));
-    let object = g.index().object(&i.bucket, &i.key).ok().filter(|o| o.etag == tag)?;
+    let (found, _) = super::versions::present(g, &i.bucket, &i.key, None).ok()?;
+    let version = g.index().bucket(&i.bucket).ok()?.named(&found);
+    let object = found.object.filter(|o| o.etag == tag)?;
     checksum::verify(i, &object.checksums).ok()?;
-    Some((tag, object.checksums.clone()))
+    Some((tag, object.checksums, version))
 }
 
 pub async fn complete(
     g: &Gateway,
     i: CompleteMultipartUploadInput,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let (tag, checksums) = match finish(g, &i).await {
+    let (tag, checksums, version) = match finish(g, &i).await {
         Err(e) if *e.code() == S3ErrorCode::NoSuchUpload => finished_before(g, &i).ok_or(e)?,
         done => done?,
     };
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&checksums);
     answer(CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", i.bucket, super::listing::percent(&i.key))),
+        expiration: lifecycle::of_written(g, &i.bucket, &i.key),
+        version_id: version.map(|v| v.to_string()),
         bucket: Some(i.bucket),
         key: Some(i.key),
         e_tag: Some(etag(&tag)),
@@ -242,7 +251,7 @@ pub fn list_parts(g: &Gateway, i: ListPartsInput) -> S3Result<S3Response<ListPar
     let index = g.index();
     let state = index.upload(&i.bucket, &i.key, &id).map_err(refusal)?;
     let after = u16::try_from(i.part_number_marker.unwrap_or(0).max(0)).unwrap_or(u16::MAX);
-    let max = usize::try_from(i.max_parts.unwrap_or(1000)).unwrap_or(0).min(MAX_PAGE);
+    let (max_parts, max) = limit(i.max_parts)?;
     let mut rest = state.parts.iter().filter(|(n, _)| **n > after);
     let part = |(number, part): (&u16, &crate::record::Part)| {
         let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&part.checksums);
@@ -264,8 +273,12 @@ pub fn list_parts(g: &Gateway, i: ListPartsInput) -> S3Result<S3Response<ListPar
         next_part_number_marker: parts.last().and_then(|p| p.part_number).filter(|_| more),
         parts: Some(parts),
         is_truncated: Some(more),
-        max_parts: i32::try_from(max).ok(),
-        part_number_marker: i.part_number_marker,
+        max_parts: Some(max_parts),
+        part_number_marker: Some(i.part_number_marker.unwrap_or(0)),
+        checksum_algorithm: state.upload.algorithm.map(|a| ChecksumAlgorithm::from_static(algorithm_name(a))),
+        checksum_type: checksum::of_upload(&state.upload),
+        owner: Some(owner()),
+        initiator: Some(initiator()),
         bucket: Some(i.bucket),
         key: Some(i.key),
         upload_id: Some(i.upload_id),
@@ -274,46 +287,97 @@ pub fn list_parts(g: &Gateway, i: ListPartsInput) -> S3Result<S3Response<ListPar
     })
 }
 
+fn initiator() -> Initiator {
+    let Owner { display_name, id } = owner();
+    Initiator { display_name, id }
+}
+
+/// A row of a listing of uploads.
+enum Row<'a> {
+    Upload(&'a str, String, &'a Upload),
+    Prefix(String),
+}
+
+impl Row<'_> {
+    /// Where the page behind this row begins.
+    fn place(&self) -> (String, Option<String>) {
+        match self {
+            Self::Upload(key, id, _) => ((*key).to_owned(), Some(id.clone())),
+            Self::Prefix(common) => (common.clone(), None),
+        }
+    }
+}
+
+/// Uploads behind the markers in order, those under a common prefix as one.
+fn rows<'a>(all: Vec<(UploadId, &'a Upload)>, i: &ListMultipartUploadsInput) -> Vec<Row<'a>> {
+    let prefix = i.prefix.as_deref().unwrap_or_default();
+    let delimiter = i.delimiter.as_deref().unwrap_or_default();
+    let key_marker = i.key_marker.as_deref().unwrap_or_default();
+    let id_marker = i.upload_id_marker.as_deref().filter(|m| !m.is_empty());
+    let skip_common = !delimiter.is_empty() && key_marker.ends_with(delimiter) && key_marker != prefix;
+    let behind = |key: &str, id: &str| match id_marker {
+        _ if key_marker.is_empty() => true,
+        Some(marker) => (key, id) > (key_marker, marker),
+        None => key > key_marker && !(skip_common && key.starts_with(key_marker)),
+    };
+    let mut all: Vec<_> = all.into_iter().map(|(id, u)| (u.key.as_str(), hex::encode(id), u)).collect();
+    all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let mut out: Vec<Row<'a>> = Vec::new();
+    for (key, id, upload) in all {
+        let Some(rest) = key.strip_prefix(prefix).filter(|_| behind(key, &id)) else { continue };
+        match rest.find(delimiter).filter(|_| !delimiter.is_empty()) {
+            None => out.push(Row::Upload(key, id, upload)),
+            Some(at) => {
+                let common = format!("{prefix}{}", &rest[..at + delimiter.len()]);
+                if !matches!(out.last(), Some(Row::Prefix(last)) if *last == common) {
+                    out.push(Row::Prefix(common));
+                }
+            }
+        }
+    }
+    out
+}
+
 pub fn list(g: &Gateway, i: ListMultipartUploadsInput) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let name = namer(i.encoding_type.as_ref())?;
-    unsupported(i.delimiter.as_ref().is_some_and(|d| !d.is_empty()), "a delimiter for uploads")?;
+    let (max_uploads, max) = limit(i.max_uploads)?;
     let index = g.index();
     index.bucket(&i.bucket).map_err(refusal)?;
-    let prefix = i.prefix.clone().unwrap_or_default();
-    let key_marker = i.key_marker.clone().unwrap_or_default();
-    let id_marker = i.upload_id_marker.clone().filter(|m| !m.is_empty());
-    let all = index.uploads(&i.bucket);
-    let mut all: Vec<_> = all.into_iter().map(|(id, u)| (u.key.clone(), hex::encode(id), u)).collect();
-    all.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-    let behind = |key: &String, id: &String| match &id_marker {
-        _ if key_marker.is_empty() => true,
-        Some(marker) => (key, id) > (&key_marker, marker),
-        None => *key > key_marker,
-    };
-    let mut rest = all.into_iter().filter(|(key, id, _)| key.starts_with(&prefix) && behind(key, id));
-    let max = usize::try_from(i.max_uploads.unwrap_or(1000)).unwrap_or(0).min(MAX_PAGE);
-    let page: Vec<_> = rest.by_ref().take(max).collect();
-    let more = rest.next().is_some() && max > 0;
-    let last = page.last().filter(|_| more).map(|(key, id, _)| (key.clone(), id.clone()));
-    let upload = |(key, id, upload): (String, String, &Upload)| MultipartUpload {
-        key: Some(name(key)),
-        upload_id: Some(id),
-        initiated: Some(timestamp(upload.started)),
-        checksum_algorithm: upload.algorithm.map(|a| ChecksumAlgorithm::from_static(algorithm_name(a))),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-        ..Default::default()
-    };
+    let mut page = rows(index.uploads(&i.bucket), &i);
+    let more = page.len() > max && max > 0;
+    page.truncate(max);
+    let last = page.last().filter(|_| more).map(Row::place);
+    let (mut uploads, mut common) = (Vec::new(), Vec::new());
+    for row in page {
+        match row {
+            Row::Prefix(prefix) => common.push(prefix),
+            Row::Upload(key, id, upload) => uploads.push(MultipartUpload {
+                key: Some(name(key.to_owned())),
+                upload_id: Some(id),
+                initiated: Some(timestamp(upload.started)),
+                checksum_algorithm: upload
+                    .algorithm
+                    .map(|a| ChecksumAlgorithm::from_static(algorithm_name(a))),
+                checksum_type: checksum::of_upload(upload),
+                storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+                owner: Some(owner()),
+                initiator: Some(initiator()),
+            }),
+        }
+    }
     answer(ListMultipartUploadsOutput {
-        uploads: Some(page.into_iter().map(upload).collect()),
+        uploads: Some(uploads),
+        common_prefixes: prefixes(&common, name),
         bucket: Some(i.bucket),
         prefix: i.prefix.map(name),
-        key_marker: i.key_marker.map(name),
-        upload_id_marker: i.upload_id_marker,
+        delimiter: i.delimiter.filter(|d| !d.is_empty()).map(name),
+        key_marker: Some(name(i.key_marker.unwrap_or_default())),
+        upload_id_marker: Some(i.upload_id_marker.unwrap_or_default()),
         next_key_marker: last.as_ref().map(|(key, _)| name(key.clone())),
-        next_upload_id_marker: last.map(|(_, id)| id),
-        max_uploads: i32::try_from(max).ok(),
+        next_upload_id_marker: last.and_then(|(_, id)| id),
+        max_uploads: Some(max_uploads),
         is_truncated: Some(more),
         encoding_type: i.encoding_type,
-        ..Default::default()
+        request_charged: None,
     })
 }

@@ -1,6 +1,6 @@
 use crate::support::*;
 use cairn_storage_gateway::error::GatewayError;
-use cairn_storage_gateway::gateway::PutPart;
+use cairn_storage_gateway::gateway::{Copy, PutPart};
 use cairn_storage_gateway::index::Condition;
 use cairn_storage_gateway::record::{Attributes, Labels, Upload};
 use proptest::prelude::*;
@@ -65,7 +65,15 @@ async fn what_is_deleted_leaves_the_operators() {
     let (world, g) = started(4).await;
     put(&g, "a", &bytes(100_000, 1)).await.unwrap();
     let source = g.index().object("b", "a").unwrap();
-    g.copy_object(&source, "b", "copy", None, 2).await.unwrap();
+    let copy = Copy {
+        bucket: "b".into(),
+        key: "copy".into(),
+        attributes: None,
+        labels: Labels::default(),
+        condition: Condition::default(),
+        now: 2,
+    };
+    g.copy_object(&source, copy).await.unwrap();
     g.flush_revisions().await.unwrap();
     assert_eq!(world.nodes.iter().map(|n| n.agreed()).sum::<usize>(), 2);
     g.delete_object("b", "a").await.unwrap();
