@@ -1,12 +1,26 @@
 //! Data plane between customers and operators: one request to a device key, one answer from it.
 //!
 //! The room knows keys and bytes, never what the bytes mean. [`Transport`] sends, [`Service`] answers, [`Local`]
-//! joins both inside one process and can be told to fail. A transport that crosses machines implements the same two
-//! traits.
+//! joins both inside one process and can be told to fail. [`quic::Endpoint`] crosses machines, NATs included, with
+//! the help of an [`AddressBook`] and of relays ([`relay::serve`]). [`Either`] asks neighbours of the same process first.
 
+mod book;
+mod either;
+pub mod fuzz;
 mod local;
+pub mod quic;
+mod record;
+pub mod relay;
+mod relays;
 
+pub use book::{AddressBook, MAX_BOOK, MemoryBook};
+pub use either::Either;
 pub use local::{Endpoint, Faults, Local};
+pub use record::{
+    MAX_ADDRS, MAX_CLOCK_SKEW, MAX_RECORD, MAX_RECORD_LIFE, MAX_RELAY_URL, MAX_RELAYS, PeerRecord,
+    RECORD_DOMAIN, RecordError, now_ms,
+};
+pub use relays::{MAX_RELAY_LIST, Relay, RelayError, RelayList};
 
 use async_trait::async_trait;
 use bytes::Bytes;
