@@ -6,9 +6,11 @@
 mod clock;
 mod daemon;
 mod doctor;
+mod seat;
 mod storage;
 
 pub use clock::{Clock, Now};
 pub use daemon::{Daemon, DaemonStatus};
 pub use doctor::examine;
+pub use seat::{SeatConfig, SeatError, Seated};
 pub use storage::{ChainLeases, StorageWorker, repairs};

@@ -57,6 +57,19 @@ pub fn address(data: &[u8]) {
     }
 }
 
+/// A join link: its bytes behind a true checksum, and as the text that they may be.
+pub fn join(data: &[u8]) {
+    let text = std::str::from_utf8(data).map(str::to_owned);
+    let body = bech32::encode::<bech32::Bech32m>(bech32::Hrp::parse_unchecked("join"), data);
+    let texts = text.into_iter().chain(body.map(|b| format!("{}{b}", crate::join::SCHEME)));
+    for text in texts {
+        if let Ok(link) = crate::JoinLink::parse(&text) {
+            let again = link.text().map(|t| crate::JoinLink::parse(&t));
+            assert_eq!(again, Ok(Ok(link)), "what is read is written the same");
+        }
+    }
+}
+
 /// (authority, message, signatures).
 pub fn authority(data: &[u8]) {
     if let Some((authority, message, signatures)) = parse::<(Authority, Vec<u8>, Signatures)>(data) {
@@ -101,6 +114,7 @@ pub const TARGETS: &[Target] = &[
     ("sum_proof", sum_proof),
     ("rows_proof", rows_proof),
     ("address", address),
+    ("join", join),
     ("authority", authority),
     ("sealed", sealed),
     ("bls", bls),
@@ -131,6 +145,14 @@ mod tests {
             borsh::to_vec(&(tree.root(), 20u64, tree.prove_at(20).unwrap())).unwrap(),
             borsh::to_vec(&row).unwrap(),
             crate::address::encode("cairn", &Default::default()).unwrap().into_bytes(),
+            crate::JoinLink {
+                network: Default::default(),
+                nodes: vec!["http://a".into()],
+                relays: Vec::new(),
+            }
+            .text()
+            .unwrap()
+            .into_bytes(),
             borsh::to_vec(&(Authority::Single(key.public()), b"m".to_vec(), signed)).unwrap(),
             borsh::to_vec(&crate::sealed::seal(&to, "fuzz", b"m", &[1; 32]).unwrap()).unwrap(),
             borsh::to_vec(&(bls.public(), b"m".to_vec(), bls.sign("fuzz", b"m"))).unwrap(),

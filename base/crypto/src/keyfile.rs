@@ -20,6 +20,10 @@ const MAX_FILE: u64 = 64 * 1024;
 pub const DEVNET_HEADER: &str =
     "# worthless devnet key: publicly known, made for `cairn devnet`; never send anything of value to it";
 
+/// First line of a key that a daemon uses without anybody at the keyboard.
+pub const HOT_HEADER: &str =
+    "# hot key in the clear: whoever reads this file has the key; keep it at mode 0600 and out of backups";
+
 /// Cost of one guess of the passphrase: 2^n rounds of scrypt, 128 x 8 x 2^n bytes of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkFactor(u8);
@@ -91,6 +95,8 @@ pub enum Kind {
     Encrypted,
     /// Plain, publicly known, worth nothing.
     WorthlessDevnet,
+    /// Plain, for a daemon that starts by itself.
+    Hot,
 }
 
 /// Writes `secret` encrypted under `passphrase`, mode 0600. Never overwrites.
@@ -118,21 +124,32 @@ pub fn write_plain_devnet(path: &Path, secret: &[u8]) -> Result<(), KeyFileError
     write_private(path, text.as_bytes())
 }
 
+/// Writes a key that a daemon reads without a passphrase, in the clear and marked as such, mode 0600. Never overwrites.
+pub fn write_hot(path: &Path, secret: &[u8]) -> Result<(), KeyFileError> {
+    check_secret(secret)?;
+    let text = Zeroizing::new(format!("{HOT_HEADER}\n{}", *hex_line(secret)));
+    write_private(path, text.as_bytes())
+}
+
 /// Reads an encrypted key file. A devnet key is [`KeyFileError::Worthless`].
 pub fn read_encrypted(path: &Path, passphrase: &str) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     match read(path, Some(passphrase))? {
         (Kind::Encrypted, secret) => Ok(secret),
         (Kind::WorthlessDevnet, _) => Err(KeyFileError::Worthless(path.into())),
+        (Kind::Hot, _) => Err(KeyFileError::NotAKeyFile(path.into())),
     }
 }
 
-/// Reads a key file of either kind; the caller decides whether a worthless key will do.
+/// Reads a key file of any kind; the caller decides whether a worthless key will do.
 pub fn read(path: &Path, passphrase: Option<&str>) -> Result<(Kind, Zeroizing<Vec<u8>>), KeyFileError> {
     let text = read_private(path)?;
     let not_ours = || KeyFileError::NotAKeyFile(path.into());
     let utf8 = std::str::from_utf8(&text).map_err(|_| not_ours())?;
     if let Some(rest) = utf8.strip_prefix(DEVNET_HEADER) {
         return Ok((Kind::WorthlessDevnet, parse_hex_line(rest).ok_or_else(not_ours)?));
+    }
+    if let Some(rest) = utf8.strip_prefix(HOT_HEADER) {
+        return Ok((Kind::Hot, parse_hex_line(rest).ok_or_else(not_ours)?));
     }
     if !utf8.starts_with("-----BEGIN AGE ENCRYPTED FILE-----") {
         return Err(not_ours());
@@ -286,6 +303,18 @@ mod tests {
         assert!(text.starts_with("# worthless devnet key"));
         assert_eq!(read(&path, None).unwrap().0, Kind::WorthlessDevnet);
         assert!(matches!(read_encrypted(&path, "p"), Err(KeyFileError::Worthless(_))));
+    }
+
+    #[test]
+    fn a_hot_key_is_private_marked_and_not_taken_for_an_encrypted_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k");
+        write_hot(&path, &[0xab; 4]).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HOT_HEADER}\nabababab\n"));
+        assert_eq!(read(&path, None).unwrap(), (Kind::Hot, Zeroizing::new(vec![0xab; 4])));
+        assert!(matches!(read_encrypted(&path, "p"), Err(KeyFileError::NotAKeyFile(_))));
+        assert!(matches!(write_hot(&path, &[1]), Err(KeyFileError::Exists(_))));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod bls;
 pub mod fuzz;
 pub mod hash;
+pub mod join;
 pub mod keyfile;
 pub mod keys;
 pub mod lthash;
@@ -19,6 +20,7 @@ pub mod seed;
 
 pub use authority::{Authority, AuthorityError, Signatures};
 pub use bls::{BlsPublic, BlsSecret, BlsSignature};
+pub use join::JoinLink;
 pub use keys::{PublicKey, SecretKey, Signature};
 pub use lthash::LtHash;
 pub use phrase::Phrase;

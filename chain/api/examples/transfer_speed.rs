@@ -110,7 +110,7 @@ async fn main() -> Result<(), Fault> {
     let node = node(dir.path(), interval).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(cairn_api::serve(node.clone(), listener, None));
+    tokio::spawn(cairn_api::serve(node.clone(), listener, cairn_api::Services::default()));
     let mut shares: BTreeMap<u32, Vec<Vec<Tx>>> = BTreeMap::new();
     for n in 0..ACCOUNTS {
         shares.entry(n % CONNECTIONS).or_default().push(signed(&node, n, each));

@@ -104,6 +104,11 @@ impl LeaseIndex {
         Err(Failure::from(Refusal::with("node.starting", cause, "ask again in a second")))
     }
 
+    /// Whether a customer opened a lease, as far as is known by now.
+    pub(crate) fn has(&self, customer: &AccountId) -> bool {
+        self.0.borrow().opened.contains_key(customer)
+    }
+
     /// Ends well when the node stops.
     async fn follow(&self, node: &Node) -> Result<(), Refusal> {
         let mut live = node.events();

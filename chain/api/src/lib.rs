@@ -14,10 +14,13 @@ mod export;
 mod guard;
 mod leases;
 mod metrics;
+mod peers;
 mod read;
+mod registry;
 mod rows;
 mod server;
 mod transactions;
 
 pub use devnet::{DevnetCommand, DevnetControl};
-pub use server::{MAX_CONNECTIONS, openapi, serve, serve_until};
+pub use peers::{PeerFacts, PeerStore, ReadPeer};
+pub use server::{MAX_CONNECTIONS, Services, openapi, serve, serve_until};

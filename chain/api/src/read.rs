@@ -8,6 +8,8 @@ use crate::rows::{
 use crate::server::Api;
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use cairn_ledger::tables::{
     Accounts, Chain, ChainRow, Devices, EpochDigests, Epochs, Leases, Operators, Seats, SectorEpochs,
     SectorTable,
@@ -94,6 +96,34 @@ pub(crate) async fn genesis(State(api): State<Api>) -> Answer<Json<GenesisView>>
     }
     let sectors = sector_views(&api, &chain).await?;
     Ok(Json(GenesisView::new(api.node.status().name, &chain, seats, sectors)))
+}
+
+/// The genesis file of the network. Its digest is the network id: compare it with the id that you were told.
+#[utoipa::path(
+    get, path = "/v1/genesis/file", tag = "node",
+    responses((status = 200, description = "docs/reference/formats.md, \"Genesis and export\"", body = Vec<u8>, content_type = "application/octet-stream"))
+)]
+pub(crate) async fn genesis_file(State(api): State<Api>) -> Response {
+    ([(header::CONTENT_TYPE, "application/octet-stream")], api.node.genesis()).into_response()
+}
+
+/// How to join the network.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct JoinView {
+    /// Link for `cairn up --join` and its like.
+    link: String,
+}
+
+/// The join link that the node's operator made for the network.
+#[utoipa::path(
+    get, path = "/v1/join", tag = "node",
+    responses((status = 200, body = JoinView), (status = 404, description = "`join.unknown`: it hands out none", body = RefusalBody))
+)]
+pub(crate) async fn join(State(api): State<Api>) -> Answer<Json<JoinView>> {
+    let link = api.join.as_deref().map(str::to_owned);
+    link.map(|link| Json(JoinView { link })).ok_or_else(|| {
+        Failure::missing("join.unknown", "this node hands out no join link", "ask whoever runs the network")
+    })
 }
 
 async fn sector_views(api: &Api, chain: &ChainRow) -> Answer<Vec<SectorView>> {

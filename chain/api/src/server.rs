@@ -3,7 +3,9 @@
 use crate::connection::Counted;
 use crate::devnet::DevnetControl;
 use crate::leases::LeaseIndex;
-use crate::{devnet, duties, events, export, guard, leases, metrics, read, transactions};
+use crate::peers::{PeerStore, Peers};
+use crate::registry::Registry;
+use crate::{devnet, duties, events, export, guard, leases, metrics, peers, read, registry, transactions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
@@ -30,12 +32,27 @@ const QUIET: Duration = Duration::from_secs(180);
 /// Time for requests to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What a node offers beside its chain.
+#[derive(Clone, Default)]
+pub struct Services {
+    /// Commands of a devnet.
+    pub devnet: Option<Arc<dyn DevnetControl>>,
+    /// Records of peers; without it the node keeps none.
+    pub peers: Option<PeerStore>,
+    /// The join link that the node hands out.
+    pub join: Option<String>,
+}
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub node: Node,
     pub devnet: Option<Arc<dyn DevnetControl>>,
+    /// How to join the network, as the node's operator says.
+    pub join: Option<Arc<str>>,
     pub leases: Arc<LeaseIndex>,
+    pub registry: Arc<Registry>,
+    pub peers: Arc<Peers>,
     pub running: Arc<Semaphore>,
     /// MiB of bundles and packs that may still be taken into memory.
     pub bulks: Arc<Semaphore>,
@@ -76,6 +93,12 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(read::status))
         .routes(routes!(read::genesis))
+        .routes(routes!(read::genesis_file))
+        .routes(routes!(read::join))
+        .routes(routes!(registry::whose))
+        .routes(routes!(registry::market))
+        .routes(routes!(peers::announce))
+        .routes(routes!(peers::find))
         .routes(routes!(read::account))
         .routes(routes!(leases::of_account))
         .routes(routes!(read::operator))
@@ -131,12 +154,8 @@ fn router(api: Api) -> Router {
 /// # Errors
 ///
 /// The listener's.
-pub async fn serve(
-    node: Node,
-    listener: TcpListener,
-    devnet: Option<Arc<dyn DevnetControl>>,
-) -> io::Result<()> {
-    serve_until(node, listener, devnet, std::future::pending()).await
+pub async fn serve(node: Node, listener: TcpListener, services: Services) -> io::Result<()> {
+    serve_until(node, listener, services, std::future::pending()).await
 }
 
 /// Serves until `shutdown` completes; then ends event streams and gives running requests two seconds.
@@ -147,14 +166,17 @@ pub async fn serve(
 pub async fn serve_until(
     node: Node,
     listener: TcpListener,
-    devnet: Option<Arc<dyn DevnetControl>>,
+    services: Services,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stop_tx, stop) = watch::channel(false);
     let api = Api {
         leases: LeaseIndex::start(node.clone(), stop.clone()),
+        registry: Arc::default(),
+        peers: Peers::start(services.peers, stop.clone()),
         node,
-        devnet,
+        devnet: services.devnet,
+        join: services.join.map(Into::into),
         running: Arc::new(Semaphore::new(MAX_REQUESTS)),
         bulks: Arc::new(Semaphore::new(duties::BULK_MIB)),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),

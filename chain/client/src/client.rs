@@ -2,12 +2,13 @@
 
 use crate::http::{Http, OCTETS, absent};
 use crate::wire::{
-    Accepted, BlockAnswer, Boxed, ChargeAnswer, GenesisFacts, HistoryPage, LeaseList, ProvenRow, Status,
-    Uploaded, octets, open,
+    Accepted, Announced, BlockAnswer, Boxed, ChargeAnswer, GenesisFacts, HistoryPage, JoinAnswer, KeyOwner,
+    LeaseList, Market, ProvenRow, Status, Uploaded, octets, open,
 };
 use crate::{ClientError, EventAt, EventStream};
 use borsh::BorshDeserialize;
 use bytes::Bytes;
+use cairn_crypto::PublicKey;
 use cairn_crypto::merkle::rows::RowProof;
 use cairn_engine::StoredBlock;
 use cairn_ledger::events::Event;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 pub const BUNDLE_LIMIT: usize = 256 << 20;
 /// Largest pack in bytes that the client takes into memory.
 pub const PACK_LIMIT: usize = 1 << 30;
+/// Largest genesis file in bytes.
+pub const GENESIS_LIMIT: usize = 64 << 20;
 /// Longest time for a bundle or pack to travel.
 const UPLOAD: Duration = Duration::from_secs(120);
 /// How often a transaction that was accepted is asked for: each time the node waits for up to 10 s.
@@ -429,6 +432,71 @@ impl Client {
         let Some(answer) = found else { return Ok(None) };
         let charged: u64 = answer.charged_micro_usd.parse().map_err(ClientError::garbled)?;
         Ok(Some((Epoch(answer.epoch), Credits(charged), answer.index, open(&answer.proof_borsh)?)))
+    }
+
+    /// Announces where a device can be reached: a signed record of the data plane. False: one as new was there.
+    ///
+    /// # Errors
+    ///
+    /// The refusal (a record that does not verify, a key that is no device's), and errors of transport.
+    pub async fn announce(&self, record: impl Into<Bytes>) -> Result<bool, ClientError> {
+        let record = record.into();
+        let ask = || {
+            let request = self.http().request(Method::PUT, "/v1/peers").header("content-type", OCTETS);
+            self.http().json::<Announced>(request.body(record.clone()))
+        };
+        Ok(self.http().anywhere(ask).await?.newest)
+    }
+
+    /// The newest record of a key that the node knows. Not verified here: whoever dials does that.
+    ///
+    /// # Errors
+    ///
+    /// Errors of transport.
+    pub async fn peer(&self, key: &PublicKey) -> Result<Option<Vec<u8>>, ClientError> {
+        let found: Option<Boxed> =
+            self.find(&format!("/v1/peers/{}", hex::encode(key.0)), "peer.unknown").await?;
+        found.map(|record| octets(&record.borsh)).transpose()
+    }
+
+    /// Whose a key is: `device` or `customer`. `None`: of neither.
+    ///
+    /// # Errors
+    ///
+    /// Errors of transport.
+    pub async fn role_of(&self, key: &PublicKey) -> Result<Option<String>, ClientError> {
+        let found: Option<KeyOwner> =
+            self.find(&format!("/v1/keys/{}", hex::encode(key.0)), "key.unknown").await?;
+        Ok(found.map(|owner| owner.role))
+    }
+
+    /// What is on offer in a sector.
+    ///
+    /// # Errors
+    ///
+    /// Errors of transport.
+    pub async fn market(&self, sector: SectorId) -> Result<Market, ClientError> {
+        self.read(&format!("/v1/market/{sector}")).await
+    }
+
+    /// The genesis file, in borsh. The node's word until its digest is compared with the network id.
+    ///
+    /// # Errors
+    ///
+    /// Errors of transport.
+    pub async fn genesis_file(&self) -> Result<Bytes, ClientError> {
+        let ask = || self.http().bytes(self.http().request(Method::GET, "/v1/genesis/file"), GENESIS_LIMIT);
+        self.http().anywhere(ask).await
+    }
+
+    /// The join link that the node hands out, if it does.
+    ///
+    /// # Errors
+    ///
+    /// Errors of transport.
+    pub async fn join_link(&self) -> Result<Option<String>, ClientError> {
+        let found: Option<JoinAnswer> = self.find("/v1/join", "join.unknown").await?;
+        Ok(found.map(|answer| answer.link))
     }
 
     /// Prometheus text.

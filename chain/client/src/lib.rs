@@ -13,7 +13,7 @@ mod signer;
 mod stream;
 pub mod wire;
 
-pub use client::{BUNDLE_LIMIT, Client, Included, PACK_LIMIT};
+pub use client::{BUNDLE_LIMIT, Client, GENESIS_LIMIT, Included, PACK_LIMIT};
 pub use error::ClientError;
 pub use export::EXPORT_LIMIT;
 pub use http::use_ring;

@@ -26,9 +26,58 @@ pub struct Status {
     pub height: u64,
     /// Epoch of that block.
     pub epoch: u64,
+    /// Name of the network.
+    #[serde(default)]
+    pub name: String,
+    /// Timestamp of the newest block, milliseconds since 1970.
+    #[serde(default)]
+    pub block_timestamp_ms: u64,
+    /// Time between blocks.
+    #[serde(default)]
+    pub block_interval_ms: u64,
     /// Transactions that wait for a block.
     #[serde(default)]
     pub pool_transactions: u64,
+}
+
+/// A record of a peer that was taken in.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Announced {
+    /// False: a record as new was there.
+    pub newest: bool,
+}
+
+/// Whose a key is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct KeyOwner {
+    /// `device` or `customer`.
+    pub role: String,
+}
+
+/// The join link of a node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JoinAnswer {
+    /// The link.
+    pub link: String,
+}
+
+/// What is on offer in a sector. Rates are in 10^-12 credits a unit; absent while nobody offers.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Market {
+    /// Devices that take new duties.
+    pub devices: u64,
+    /// How many of them share no failure domain with another.
+    pub domains: u64,
+    /// Lowest list rate.
+    pub lowest_rate: Option<String>,
+    /// The middle one.
+    pub median_rate: Option<String>,
+    /// The highest.
+    pub highest_rate: Option<String>,
+    /// Units an epoch that these devices can do, by kind.
+    pub capacity: Vec<String>,
+    /// Of it reserved by leases.
+    pub reserved: Vec<String>,
 }
 
 /// What a client needs to know of a network.

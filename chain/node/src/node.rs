@@ -183,6 +183,11 @@ impl Node {
         Ok(outcome?)
     }
 
+    /// The genesis file of the network, as this node was given it.
+    pub fn genesis(&self) -> Vec<u8> {
+        self.0.core.facts.genesis.clone()
+    }
+
     /// Waits until the node has ended, and says why.
     pub async fn ended(&self) -> NodeError {
         NodeError::Engine(self.0.engine.ended().await)

@@ -36,6 +36,8 @@ pub(crate) struct Facts {
     pub origin: u64,
     pub seats: Vec<SeatRow>,
     pub epoch_blocks: u64,
+    /// The genesis file.
+    pub genesis: Vec<u8>,
     /// Rows of the first block.
     pub first: Writes,
     /// Bound into the engine's genesis block.

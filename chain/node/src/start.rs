@@ -141,6 +141,7 @@ fn facts(config: &NodeConfig, store: &Store) -> Result<Facts, NodeError> {
         origin: chain.origin.0,
         seats: rows.seats(&chain),
         epoch_blocks: chain.params.epoch_blocks,
+        genesis: encode(&config.genesis),
         first,
         genesis_id,
     })

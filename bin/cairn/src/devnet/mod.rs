@@ -140,7 +140,8 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
     let address = api.local_addr()?;
     let client = Client::new(format!("http://{address}"))?;
     let control = Control::default();
-    let served = cairn_api::serve(node.clone(), api, Some(control.as_devnet_control()));
+    let services = cairn_api::Services { devnet: Some(control.as_devnet_control()), ..Default::default() };
+    let served = cairn_api::serve(node.clone(), api, services);
     tokio::spawn(async move {
         if let Err(error) = served.await {
             tracing::error!(%error, "devnet.api");

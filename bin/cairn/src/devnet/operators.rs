@@ -1,28 +1,21 @@
 //! Operators of a devnet: each with its own disk, key and daemon, all in this process.
 
 use anyhow::{Context, Result};
-use cairn_client::{Client, Device};
-use cairn_crypto::keys::SecretKey;
+use cairn_client::Client;
 use cairn_net::{Local, Transport};
-use cairn_operator::{ChainLeases, Clock, Daemon, DaemonStatus, StorageWorker, examine, repairs};
-use cairn_sector::{AnyWorker, ErasedWorker, Finding};
+use cairn_operator::{Clock, SeatConfig, Seated, examine};
+use cairn_sector::Finding;
+use cairn_storage_node::Identity;
 use cairn_storage_node::cheats::{ALL, Cheat, Cheats};
-use cairn_storage_node::disk::RealDisk;
-use cairn_storage_node::{ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
-use cairn_storage_rules::Storage;
 use cairn_storage_rules::types::Params;
-use cairn_types::{AccountId, DeviceId, Height, NetworkId, Refusal};
+use cairn_types::{AccountId, DeviceId, NetworkId, Refusal};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::genesis::CAPACITY;
 use super::keys::Keys;
 use super::setup::device_id;
-
-/// How long requests under way may hold on to the disk of an operator that crashed.
-const LET_GO: Duration = Duration::from_secs(30);
 
 /// What all operators share.
 #[derive(Clone)]
@@ -41,14 +34,6 @@ pub struct Shared {
     pub patience: Duration,
 }
 
-/// Parts of an operator that is up.
-struct Running {
-    tasks: Vec<JoinHandle<()>>,
-    worker: Arc<dyn AnyWorker>,
-    daemon: Arc<Mutex<DaemonStatus>>,
-    store: Weak<Store>,
-}
-
 /// One operator.
 pub struct Operator {
     /// `op-3`.
@@ -61,7 +46,7 @@ pub struct Operator {
     dir: PathBuf,
     cheats: Arc<Cheats>,
     shared: Shared,
-    running: Option<Running>,
+    running: Option<Seated>,
 }
 
 impl Operator {
@@ -90,46 +75,24 @@ impl Operator {
         if self.is_up() {
             return Ok(());
         }
-        let dir = self.dir.clone();
-        let open = move || -> Result<Store> {
-            std::fs::create_dir_all(&dir)?;
-            Ok(Store::open(Arc::new(RealDisk::new(&dir)?), CAPACITY << 10)?)
-        };
-        let store = Arc::new(
-            tokio::task::spawn_blocking(open)
-                .await?
-                .with_context(|| format!("{} does not start", self.name))?,
-        );
         let s = self.shared.clone();
-        let leases = Arc::new(ChainLeases::new(s.client.clone(), s.clock.clone(), s.network));
-        let chain: Arc<dyn ChainView> = leases.clone();
-        let transport: Arc<dyn Transport> = Arc::new(s.net.endpoint(self.identity.key.public()));
-        let held = Arc::downgrade(&store);
-        let node = StorageNode::new(
-            self.identity.clone(),
-            store.clone(),
-            chain.clone(),
-            s.params.clone(),
-            self.cheats.clone(),
-        );
-        let agent = RepairAgent::new(self.identity.clone(), chain.clone(), store.clone(), transport);
-        node.set_confirmer(Arc::new(agent.clone()));
-        let duties = Duties::new(self.identity.clone(), store.clone(), chain, self.cheats.clone());
-        let worker = StorageWorker::new(duties, store, leases, self.device, s.params.clone(), node.clone());
-        let worker = ErasedWorker::<Storage, _>::new(Arc::new(worker));
-        let device =
-            Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
-        let daemon = Daemon::new(device, self.account, worker.clone());
-        let status = daemon.status();
-        s.net.register(self.identity.key.public(), Arc::new(node));
-        // Far enough back to see what changed hands while this operator was down. Doing it again does no harm.
-        let missed = s.clock.now().map(|n| n.height.minus(n.params.epoch_blocks.saturating_mul(3)));
-        let from = missed.unwrap_or(Height(0));
-        let tasks = vec![
-            tokio::spawn(daemon.run(s.clock.clone())),
-            tokio::spawn(repairs(s.client, agent, from, s.patience)),
-        ];
-        self.running = Some(Running { tasks, worker, daemon: status, store: held });
+        let near: Arc<dyn Transport> = Arc::new(s.net.endpoint(self.identity.key.public()));
+        let seated = Seated::start(SeatConfig {
+            identity: self.identity.clone(),
+            account: self.account,
+            dir: self.dir.clone(),
+            capacity: CAPACITY << 10,
+            client: s.client,
+            clock: s.clock,
+            network: s.network,
+            params: s.params,
+            patience: s.patience,
+            transport: near,
+            cheats: self.cheats.clone(),
+        });
+        let seated = seated.await.with_context(|| format!("{} does not start", self.name))?;
+        s.net.register(self.identity.key.public(), seated.service());
+        self.running = Some(seated);
         Ok(())
     }
 
@@ -137,19 +100,7 @@ impl Operator {
     pub async fn crash(&mut self) {
         let Some(running) = self.running.take() else { return };
         self.shared.net.remove(&self.identity.key.public());
-        for task in &running.tasks {
-            task.abort();
-        }
-        for task in running.tasks {
-            // Cancelled is what was asked for.
-            let _ = task.await;
-        }
-        drop(running.worker);
-        // A dead process lets go of its disk at once; here a request that was under way does when it ends.
-        let begun = Instant::now();
-        while running.store.strong_count() > 0 && begun.elapsed() < LET_GO {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        running.stop().await;
     }
 
     /// Names of cheats.
@@ -195,7 +146,6 @@ impl Operator {
             ));
             return out;
         };
-        let status = running.daemon.lock().map(|s| s.clone()).unwrap_or_default();
-        examine(&self.shared.client, self.device, Some(&status), Some(&*running.worker)).await
+        running.examine().await
     }
 }

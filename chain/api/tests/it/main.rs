@@ -8,3 +8,4 @@ mod export;
 mod live;
 mod lying;
 mod net;
+mod peers;

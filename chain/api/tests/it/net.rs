@@ -1,13 +1,13 @@
 //! A network of one seat in a temporary directory, with its API on a port of the system's choice.
 
-use cairn_api::{DevnetControl, serve_until};
+use cairn_api::{DevnetControl, PeerFacts, PeerStore, Services, serve_until};
 use cairn_client::{Account, Client};
 use cairn_crypto::{Authority, BlsSecret, SecretKey};
 use cairn_ledger::genesis::{Export, Genesis, GenesisSeat};
 use cairn_ledger::tables::ChainParams;
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_sector::Sectors;
-use cairn_types::{AccountId, Amount, Price};
+use cairn_types::{AccountId, Amount, Price, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -22,6 +22,16 @@ pub fn key(n: u8) -> SecretKey {
 
 pub fn id(n: u8) -> AccountId {
     Authority::Single(key(n).public()).account_id()
+}
+
+/// What the node hands out as its join link.
+pub const LINK: &str = "cairn:join/of-this-test";
+
+/// (key, issued, expires) in borsh stands for a record of a peer here.
+fn read_peer(bytes: &[u8]) -> Result<PeerFacts, Refusal> {
+    let (key, issued, expires) = cairn_types::decode(bytes)
+        .map_err(|e| Refusal::with("peer.malformed", e.to_string(), "send a record"))?;
+    Ok(PeerFacts { key, issued, expires })
 }
 
 fn seat_keys() -> SeatKeys {
@@ -94,7 +104,9 @@ impl Net {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        tokio::spawn(serve_until(node.clone(), listener, devnet, shutdown));
+        let peers = PeerStore { read: Arc::new(read_peer), file: dir.path().join("peers") };
+        let services = Services { devnet, peers: Some(peers), join: Some(LINK.into()) };
+        tokio::spawn(serve_until(node.clone(), listener, services, shutdown));
         Self { client: Client::new(url.clone()).unwrap(), node, url, stop: Some(stop), _dir: dir }
     }
 
