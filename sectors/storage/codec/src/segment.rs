@@ -12,7 +12,7 @@ mod seal;
 pub use meta::{META_LIMIT, SegmentId, SegmentMeta};
 pub use open::{FragmentSource, Opened, open, open_with, plan};
 pub use repair::{Held, Repaired, check_fragment, repair};
-pub use seal::{Sealed, SealedSegment, Sealer, seal};
+pub use seal::{Cells, Sealed, SealedSegment, Sealer, seal};
 
 use crate::stream::{RECORD, RECORD_PLAIN};
 

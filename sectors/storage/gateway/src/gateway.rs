@@ -60,7 +60,7 @@ pub struct Config {
     pub log: LogTiming,
     /// How long a client waits for its change to count.
     pub commit: Duration,
-    /// How long small objects are collected.
+    /// How long small objects are collected while others are being stored.
     pub pack_window: Duration,
     /// Bytes of log after which a snapshot is written.
     pub snapshot_after: u64,

@@ -1,13 +1,15 @@
-//! Group commit of small objects: those that arrive within a few milliseconds share a segment.
+//! Group commit of small objects: those that arrive while others are being stored share a segment.
 
 use crate::commit::Uploaded;
 use crate::error::GatewayError;
 use crate::record::Run;
 use crate::volume::{Volume, segment_plain};
 use bytes::Bytes;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// A small object's place and the segment that it shares.
 pub type Packed = (Run, Arc<Uploaded>);
@@ -20,25 +22,57 @@ pub struct ToPack {
     pub reply: oneshot::Sender<Result<Packed, GatewayError>>,
 }
 
-/// Collects for `window` after the first object, or until the segment is full; uploads beside the next collection.
+/// Groups that are stored at once.
+const LANES: usize = 2;
+
+/// Sends an object on at once while nothing is being stored. While something is, objects are collected: for `window` after
+/// the first, then until a lane is free, or until the segment is full.
 pub async fn run(volume: Arc<Volume>, window: Duration, mut inbox: mpsc::Receiver<ToPack>) {
+    let lanes = Arc::new(Semaphore::new(LANES));
     while let Some(first) = inbox.recv().await {
         let limit = volume.leases().iter().map(|l| segment_plain(l.profile())).min().unwrap_or(1 << 20);
-        let mut group = vec![first];
-        let mut total = len64(&group[0].bytes);
-        let until = tokio::time::Instant::now() + window;
-        // An object is below 1 MiB and a segment holds at least 4 MiB, so stopping 1 MiB short never overflows.
-        while total < limit.saturating_sub(1 << 20) {
-            match tokio::time::timeout_at(until, inbox.recv()).await {
-                Ok(Some(next)) => {
-                    total = total.saturating_add(len64(&next.bytes));
-                    group.push(next);
-                }
-                _ => break,
+        let mut group = Group { total: len64(&first.bytes), objects: vec![first] };
+        while let Ok(next) = inbox.try_recv() {
+            group.push(next);
+            if group.is_full(limit) {
+                break;
             }
         }
+        let busy = lanes.available_permits() < LANES;
+        let until = Instant::now() + if busy { window } else { Duration::ZERO };
+        let lane = async {
+            tokio::time::sleep_until(until).await;
+            Arc::clone(&lanes).acquire_owned().await
+        };
+        let mut lane = pin!(lane);
+        let lane = loop {
+            tokio::select! {
+                biased;
+                Some(next) = inbox.recv(), if !group.is_full(limit) => group.push(next),
+                lane = &mut lane => break lane,
+            }
+        };
         let volume = Arc::clone(&volume);
-        tokio::spawn(async move { store(volume, group, total).await });
+        tokio::spawn(async move {
+            store(volume, group.objects, group.total).await;
+            drop(lane);
+        });
+    }
+}
+
+struct Group {
+    objects: Vec<ToPack>,
+    total: u64,
+}
+
+impl Group {
+    fn push(&mut self, object: ToPack) {
+        self.total = self.total.saturating_add(len64(&object.bytes));
+        self.objects.push(object);
+    }
+    /// An object is below 1 MiB and a segment holds at least 4 MiB, so stopping 1 MiB short never overflows.
+    const fn is_full(&self, limit: u64) -> bool {
+        self.total >= limit.saturating_sub(1 << 20)
     }
 }
 

@@ -73,9 +73,11 @@ impl Cargo {
         Self { buffer, start, front }
     }
 
-    /// Appends to the fragment.
-    pub fn push(&mut self, bytes: &[u8]) {
+    /// Appends to the fragment; what was appended.
+    pub fn push(&mut self, bytes: &[u8]) -> &mut [u8] {
+        let from = self.buffer.bytes.len();
         self.buffer.bytes.extend_from_slice(bytes);
+        self.buffer.bytes.split_at_mut(from).1
     }
 
     /// The message, and the fragment within it. `front` must be as long as was announced.
@@ -138,7 +140,9 @@ mod tests {
         let pool = Pool::default();
         for _ in 0..2 {
             let mut cargo = Cargo::new(&pool, 5, 100_000, 3);
-            (0..100).for_each(|_| cargo.push(&[7; 1000]));
+            (0..100).for_each(|_| {
+                cargo.push(&[7; 1000]);
+            });
             let (message, fragment) = cargo.send(b"front", b"end");
             assert_eq!(message, [b"front".as_slice(), &[7; 100_000], b"end"].concat());
             assert_eq!(fragment, vec![7; 100_000]);

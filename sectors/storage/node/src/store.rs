@@ -305,7 +305,10 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_note(&self, key: &SlotKey, note: &Note) -> Result<(), StoreError> {
-        self.index.write(|tx| Ok(tx.put(NOTES, &key.bytes(), note)))
+        self.index.write(|tx| {
+            tx.put(NOTES, &key.bytes(), note);
+            Ok(())
+        })
     }
 
     /// The note.
@@ -321,7 +324,10 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_repair(&self, repair: &Repaired) -> Result<(), StoreError> {
-        self.index.write(|tx| Ok(tx.put(REPAIRS, &SlotKey::of(&repair.revision).bytes(), repair)))
+        self.index.write(|tx| {
+            tx.put(REPAIRS, &SlotKey::of(&repair.revision).bytes(), repair);
+            Ok(())
+        })
     }
 
     /// Repairs to be handed in.
@@ -337,7 +343,10 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn drop_repair(&self, key: &SlotKey) -> Result<(), StoreError> {
-        self.index.write(|tx| Ok(tx.remove(REPAIRS, &key.bytes())))
+        self.index.write(|tx| {
+            tx.remove(REPAIRS, &key.bytes());
+            Ok(())
+        })
     }
 
     /// Removes everything of a slot, unless an open epoch needs it; true if it is gone.

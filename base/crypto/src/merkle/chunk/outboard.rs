@@ -103,6 +103,12 @@ impl OutboardBuilder {
         check_len(len)?;
         self.len = len;
         let group = usize::try_from(GROUP).expect("16 KiB fit any address space");
+        // Whole groups are hashed where they lie; the last one waits, since it may be the only one.
+        while self.buffer.is_empty() && data.len() > group {
+            let (now, rest) = data.split_at(group);
+            self.groups.push(subtree(as_u64(self.groups.len()) * GROUP, now));
+            data = rest;
+        }
         while !data.is_empty() {
             if self.buffer.len() == group {
                 self.flush();

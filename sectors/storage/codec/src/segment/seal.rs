@@ -29,6 +29,31 @@ pub struct SealedSegment {
     pub padded_roots: Vec<Hash>,
 }
 
+/// Where finished cells go. The cells of one slot come in order and without gaps.
+pub trait Cells {
+    /// A copy of the cell where it will stay; it is padded there.
+    fn place(&mut self, slot: u16, cell: &[u8]) -> &mut [u8];
+    /// The cell placed last is padded now; it begins at `offset` of the slot's fragment.
+    fn placed(&mut self, slot: u16, offset: u64);
+}
+
+/// Shows each cell to a closure.
+struct Shown<'a, F> {
+    sink: &'a mut F,
+    cell: Vec<u8>,
+}
+
+impl<F: FnMut(u16, u64, &[u8])> Cells for Shown<'_, F> {
+    fn place(&mut self, _: u16, cell: &[u8]) -> &mut [u8] {
+        self.cell.clear();
+        self.cell.extend_from_slice(cell);
+        &mut self.cell
+    }
+    fn placed(&mut self, slot: u16, offset: u64) {
+        (self.sink)(slot, offset, &self.cell);
+    }
+}
+
 /// One fragment on its way out.
 struct Lane {
     pad: Pad,
@@ -42,27 +67,25 @@ struct Outlet {
     coder: StripeCoder,
     lanes: Vec<Lane>,
     stripe: Vec<u8>,
-    cell: Vec<u8>,
     offset: u64,
 }
 
 impl Outlet {
     /// Encodes, hashes, pads and hands out the stripe collected so far.
-    fn emit(&mut self, cell_len: usize, sink: &mut impl FnMut(u16, u64, &[u8])) -> Result<(), CodecError> {
-        let Self { profile, coder, lanes, stripe, cell: buffer, offset } = self;
+    fn emit(&mut self, cell_len: usize, cells: &mut impl Cells) -> Result<(), CodecError> {
+        let Self { profile, coder, lanes, stripe, offset } = self;
         stripe.resize(usize::from(profile.k()) * cell_len, 0);
         let data: Vec<&[u8]> = stripe.chunks(cell_len).collect();
         let mut done = Ok(());
         let mut out = |slot: u16, cell: &[u8]| {
             let lane = &mut lanes[usize::from(slot)];
             lane.plain.update(cell);
-            buffer.clear();
-            buffer.extend_from_slice(cell);
-            if let Err(e) = lane.pad.apply(*offset, buffer) {
+            let place = cells.place(slot, cell);
+            if let Err(e) = lane.pad.apply(*offset, place) {
                 done = Err(e);
             }
-            lane.padded.update(buffer);
-            sink(slot, *offset, buffer);
+            lane.padded.update(place);
+            cells.placed(slot, *offset);
         };
         (0u16..).zip(&data).for_each(|(slot, cell)| out(slot, cell));
         coder.parity(&data, out)?;
@@ -105,14 +128,8 @@ impl Sealer {
                 Ok(Lane { pad, plain: blake3::Hasher::new(), padded: blake3::Hasher::new() })
             })
             .collect::<Result<Vec<_>, CodecError>>()?;
-        let outlet = Outlet {
-            profile,
-            coder: StripeCoder::new(profile),
-            lanes,
-            stripe: Vec::new(),
-            cell: Vec::new(),
-            offset: 0,
-        };
+        let outlet =
+            Outlet { profile, coder: StripeCoder::new(profile), lanes, stripe: Vec::new(), offset: 0 };
         let encryptor = Encryptor::new(&keys.content.segment(&id))?;
         Ok(Self { id, lease, encryptor, outlet, plain_len: 0 })
     }
@@ -123,6 +140,14 @@ impl Sealer {
     /// # Errors
     /// More than [`MAX_PLAIN`] bytes in total.
     pub fn push(&mut self, plain: &[u8], sink: &mut impl FnMut(u16, u64, &[u8])) -> Result<(), CodecError> {
+        self.push_into(plain, &mut Shown { sink, cell: Vec::new() })
+    }
+
+    /// As [`Self::push`], with cells that are padded where they will stay.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_into(&mut self, plain: &[u8], cells: &mut impl Cells) -> Result<(), CodecError> {
         self.plain_len = self.plain_len.saturating_add(widen(plain.len()));
         if self.plain_len > MAX_PLAIN {
             return Err(CodecError::TooLarge { got: self.plain_len, limit: MAX_PLAIN });
@@ -132,7 +157,7 @@ impl Sealer {
         for bite in plain.chunks(RECORD_PLAIN) {
             self.encryptor.push(bite, &mut outlet.stripe)?;
             if outlet.stripe.len() == usize::from(outlet.profile.k()) * CELL {
-                outlet.emit(CELL, sink)?;
+                outlet.emit(CELL, cells)?;
             }
         }
         Ok(())
@@ -140,12 +165,20 @@ impl Sealer {
 
     /// Emits the last cells and returns what must be remembered.
     pub fn finish(self, sink: &mut impl FnMut(u16, u64, &[u8])) -> Result<Sealed, CodecError> {
+        self.finish_into(&mut Shown { sink, cell: Vec::new() })
+    }
+
+    /// As [`Self::finish`], with cells that are padded where they will stay.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_into(self, cells: &mut impl Cells) -> Result<Sealed, CodecError> {
         let Self { id, lease, encryptor, mut outlet, plain_len } = self;
         encryptor.finish(&mut outlet.stripe)?;
         let cipher_len = stream::cipher_len(plain_len).ok_or(CodecError::Cipher)?;
         let layout = Layout::new(outlet.profile, cipher_len);
         // The last record holds at least a tag, so there is a last stripe and it is not empty.
-        outlet.emit(layout.cell_len(layout.stripes().saturating_sub(1)), sink)?;
+        outlet.emit(layout.cell_len(layout.stripes().saturating_sub(1)), cells)?;
         let hash = |h: &blake3::Hasher| Hash(*h.finalize().as_bytes());
         let plain = outlet.lanes.iter().map(|l| hash(&l.plain)).collect();
         let padded_roots = outlet.lanes.iter().map(|l| hash(&l.padded)).collect();

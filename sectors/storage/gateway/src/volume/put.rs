@@ -8,7 +8,7 @@ use crate::operators::Packet;
 use crate::pool::Cargo;
 use crate::ports::Seat;
 use crate::record::{SlotRoot, Stored};
-use cairn_storage_codec::segment::{MAX_PLAIN, Sealer};
+use cairn_storage_codec::segment::{Cells, MAX_PLAIN, Sealer};
 use cairn_storage_codec::stream::RECORD_PLAIN;
 use cairn_storage_codec::{Profile, SegmentId, SegmentMeta, erasure, stream};
 use cairn_storage_rules::types::Fragment;
@@ -76,9 +76,7 @@ impl Writer {
     /// # Errors
     /// The codec refuses.
     pub fn push(&mut self, plain: &[u8]) -> Result<(), GatewayError> {
-        let fragments = &mut self.fragments;
-        let mut sink = |slot: u16, _: u64, cell: &[u8]| fragments[usize::from(slot)].push(cell);
-        self.sealer.push(plain, &mut sink)?;
+        self.sealer.push_into(plain, &mut Fragments(&mut self.fragments))?;
         self.len = self.len.saturating_add(u64::try_from(plain.len()).unwrap_or(u64::MAX));
         Ok(())
     }
@@ -87,10 +85,7 @@ impl Writer {
     /// # Errors
     /// The codec refuses.
     pub fn finish(mut self) -> Result<Ready, GatewayError> {
-        let fragments = &mut self.fragments;
-        let sealed = self.sealer.finish(&mut |slot: u16, _: u64, cell: &[u8]| {
-            fragments[usize::from(slot)].push(cell);
-        })?;
+        let sealed = self.sealer.finish_into(&mut Fragments(&mut self.fragments))?;
         Ok(Ready {
             meta: sealed.meta,
             roots: sealed.padded_roots,
@@ -100,6 +95,16 @@ impl Writer {
             claim: self.claim,
         })
     }
+}
+
+/// Cells go where their fragments will be sent from.
+struct Fragments<'a>(&'a mut [Cargo]);
+
+impl Cells for Fragments<'_> {
+    fn place(&mut self, slot: u16, cell: &[u8]) -> &mut [u8] {
+        self.0[usize::from(slot)].push(cell)
+    }
+    fn placed(&mut self, _: u16, _: u64) {}
 }
 
 /// Room on each slot of a lease for a segment that is being filled; from its upload on the segment itself counts.

@@ -11,7 +11,6 @@ use super::{Disk, MAX_REGION, Reads, Region};
 /// Bytes of the index that are kept in memory: 4 MiB. The system caches the file besides.
 const INDEX_CACHE: usize = 4 << 20;
 /// Offsets, lengths and addresses of writes past the cache are multiples of this.
-#[cfg(target_os = "linux")]
 const BLOCK: usize = 4096;
 /// Shorter files are not worth the way past the cache.
 #[cfg(target_os = "linux")]
@@ -106,15 +105,16 @@ impl Disk for RealDisk {
     fn write_new(&self, path: &Path, parts: &[&[u8]], reads: Reads) -> io::Result<()> {
         let path = self.root.join(path);
         let mut file = File::create(&path)?;
-        let mut parts = parts.iter();
-        if let Some(first) = parts.clone().next() {
+        if let Some((first, behind)) = parts.split_first() {
             let written = past_cache(&path, first, reads).unwrap_or(0);
             file.seek(SeekFrom::Start(u64::try_from(written).unwrap_or(0)))?;
-            file.write_all(first.get(written..).unwrap_or_default())?;
-            parts.next();
-        }
-        for part in parts {
-            file.write_all(part)?;
+            let rest = first.get(written..).unwrap_or_default();
+            if rest.len() < BLOCK {
+                file.write_all(&[rest, &behind.concat()].concat())?;
+            } else {
+                file.write_all(rest)?;
+                file.write_all(&behind.concat())?;
+            }
         }
         file.sync_data()
     }

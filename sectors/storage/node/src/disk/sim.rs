@@ -220,6 +220,12 @@ impl SimDisk {
         s.names.retain(|p, _| !p.to_string_lossy().contains(part));
         before - s.names.len()
     }
+    /// Bytes of all files and regions, and of the index.
+    pub fn stored(&self) -> (usize, usize) {
+        let s = self.state();
+        let files: usize = s.names.values().map(|f| f.bytes.len()).sum();
+        (files + s.regions.values().map(Vec::len).sum::<usize>(), s.index.len())
+    }
     /// Files on the disk.
     pub fn files(&self) -> Vec<String> {
         self.state().names.keys().map(|p| p.to_string_lossy().into_owned()).collect()

@@ -115,7 +115,10 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_answers(&self, epoch: Epoch, answers: &[Answer]) -> Result<(), StoreError> {
-        self.index.write(|tx| Ok(tx.put(ANSWERS, &key(epoch), answers)))
+        self.index.write(|tx| {
+            tx.put(ANSWERS, &key(epoch), answers);
+            Ok(())
+        })
     }
 
     /// True if a settlement has taken this revision over.

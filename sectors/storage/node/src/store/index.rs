@@ -92,13 +92,15 @@ struct View {
 #[derive(Default)]
 struct Batch(OnceLock<Result<(), StoreError>>);
 
+/// What stood in memory under a table's key before a change.
+type Before = (usize, Vec<u8>, Option<Option<Vec<u8>>>);
+
 /// Changes that readers see and that are not in the journal yet.
 #[derive(Default)]
 struct Queue {
     batch: Arc<Batch>,
     records: Vec<Vec<u8>>,
-    /// What stood in memory before: table, key, row.
-    undo: Vec<(usize, Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<Before>,
 }
 
 /// The index. Locks are taken in the order tape, turn, queue, view.

@@ -70,7 +70,8 @@ impl Store {
             tx.remove_range(LOG, &key.with(old.first), &key.with(first.min(old.next)))?;
             tx.remove_range(LOG, &key.with(plan.cut.max(old.first)), &key.with(old.next))?;
             plan.rows.iter().for_each(|(seq, row)| tx.put(LOG, &key.with(*seq), row));
-            Ok(tx.put(SLOTS, &key.bytes(), &row))
+            tx.put(SLOTS, &key.bytes(), &row);
+            Ok(())
         });
         if let Err(e) = written {
             self.give_back(more);
@@ -223,7 +224,8 @@ impl Store {
         let row = SlotRow { log, before: last, ..slot.row.clone() };
         self.index.write(|tx| {
             tx.remove_range(LOG, &key.with(state.first), &end)?;
-            Ok(tx.put(SLOTS, &key.bytes(), &row))
+            tx.put(SLOTS, &key.bytes(), &row);
+            Ok(())
         })?;
         self.give_back(gone);
         slot.row = row;

@@ -76,7 +76,8 @@ impl Store {
             }
             self.index.write(|tx| {
                 tx.put_bytes(SMALL, &key.with_segment(segment), &data);
-                Ok(tx.put(STAGED, &key.with_segment(segment), fragment))
+                tx.put(STAGED, &key.with_segment(segment), fragment);
+                Ok(())
             })
         });
         let mut slot = locked(&slot);
@@ -206,7 +207,10 @@ impl Store {
         }
         if fence > slot.row.fence {
             let row = super::SlotRow { fence, ..slot.row.clone() };
-            self.index.write(|tx| Ok(tx.put(SLOTS, &key.bytes(), &row)))?;
+            self.index.write(|tx| {
+                tx.put(SLOTS, &key.bytes(), &row);
+                Ok(())
+            })?;
             slot.row = row;
         }
         Ok(())
@@ -372,7 +376,10 @@ impl Store {
             let paid = (now - before).saturating_mul(1024);
             let debt = slot.row.debt.saturating_sub(paid.saturating_add(paid / 8));
             let row = super::SlotRow { receipt: Some(*receipt), debt, ..slot.row.clone() };
-            self.index.write(|tx| Ok(tx.put(SLOTS, &key.bytes(), &row)))?;
+            self.index.write(|tx| {
+                tx.put(SLOTS, &key.bytes(), &row);
+                Ok(())
+            })?;
             slot.row = row;
         }
         Ok(slot.row.served())

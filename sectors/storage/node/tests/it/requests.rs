@@ -7,7 +7,8 @@ use cairn_storage_codec::wire::{Body, LogEntry, LogState, Note, Reply, code as c
 use cairn_storage_node::disk::Fault;
 use cairn_storage_rules::types::{Fragment, Signer};
 use cairn_testkit::world::{device_key, lease_key};
-use cairn_types::{Epoch, Hash};
+use cairn_types::{Epoch, Hash, LeaseId};
+use std::sync::Arc;
 
 fn fragment(bytes: &[u8]) -> Fragment {
     Fragment { root: Hash(*blake3::hash(bytes).as_bytes()), len: u64::try_from(bytes.len()).unwrap() }
@@ -230,4 +231,46 @@ async fn a_failing_disk_is_named_and_leaves_nothing_half_visible() {
     assert!(t.ask(DATA, 0, put(1, &[7; 40_000])).await.is_ok());
     assert_eq!(disk.lose("010101"), 1);
     assert_eq!(t.refused(DATA, 0, get(1, 0, 1)).await, c::DAMAGED);
+}
+
+/// Fragments in files and in the index, deleted and put again: the offer holds, and what is beside it stays bounded.
+#[test]
+fn a_disk_never_holds_more_than_the_offer_and_its_bookkeeping() {
+    use cairn_storage_node::Store;
+    use cairn_storage_node::disk::{Reads, SimDisk};
+    use cairn_storage_node::store::{Quota, SlotKey};
+    const OFFER: u64 = 4 << 20;
+    const JOURNAL: u64 = 256 << 10;
+    let disk = SimDisk::new();
+    let store = Store::open_with(Arc::new(disk.clone()), OFFER, JOURNAL).unwrap();
+    let key = SlotKey { lease: LeaseId([4; 32]), slot: 0, generation: 0 };
+    let quota = Quota { reserve: OFFER * 2, exposure: OFFER * 2, reads: Reads::Soon };
+    let mut index = Vec::new();
+    for round in 0..6u8 {
+        let mut put = Vec::new();
+        let refused = loop {
+            let n = u8::try_from(put.len()).unwrap();
+            let bytes = vec![n; if n.is_multiple_of(2) { 60_000 } else { 20_000 }];
+            let root = Hash(*blake3::hash(&bytes).as_bytes());
+            let fragment = Fragment { root, len: u64::try_from(bytes.len()).unwrap() };
+            let mut id = [round; 32];
+            id[0] = n;
+            match store.put(&key, &SegmentId(id), &fragment, 0, &bytes, &quota) {
+                Ok(_) => put.push((SegmentId(id), fragment)),
+                Err(e) => break e,
+            }
+        };
+        assert_eq!(refused.code, c::FULL);
+        let bytes: u64 = put.iter().map(|(_, f)| f.len).sum();
+        assert_eq!(store.free(), OFFER - bytes);
+        let (files, rows) = disk.stored();
+        // Tails of files and the journal are all that lies beside what was offered.
+        assert!(u64::try_from(files).unwrap() <= OFFER + OFFER / 100 + JOURNAL, "{files}");
+        index.push(rows);
+        let ids: Vec<SegmentId> = put.iter().map(|(id, _)| *id).collect();
+        store.delete(&key, &ids).unwrap();
+        assert_eq!(store.free(), OFFER);
+    }
+    // The database does not grow with what was deleted.
+    assert!(index[5] <= index[1].max(OFFER.try_into().unwrap()), "{index:?}");
 }
