@@ -3,7 +3,7 @@
 use crate::connection::Counted;
 use crate::devnet::DevnetControl;
 use crate::leases::LeaseIndex;
-use crate::{devnet, duties, events, export, guard, leases, metrics, read, transactions};
+use crate::{audits, devnet, duties, events, export, guard, leases, metrics, read, transactions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
@@ -96,6 +96,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(duties::settlement))
         .routes(routes!(duties::claim))
         .routes(routes!(duties::charge))
+        .routes(routes!(audits::audits))
         .routes(routes!(metrics::metrics))
         .routes(routes!(devnet::control))
 }
