@@ -146,7 +146,8 @@ pub fn weight(p: &Params, score: u32) -> u32 {
 }
 
 /// What an epoch makes of a device's record. `None` stands for a full score, before and after. Without a median a device
-/// that committed to data stays where it is; one that committed to none heals, since nobody audits it.
+/// that committed to data stays where it is; one that committed to none heals, since nobody audits it, and so does everybody
+/// where audits are off.
 pub fn next(
     p: &Params,
     before: Option<Retrieval>,
@@ -161,7 +162,7 @@ pub fn next(
             let old = r.medians.len().saturating_sub(MEDIANS_KEPT);
             r.medians.drain(..old);
         }
-        (None, Some(0)) => r.score = step(p, r.score, FULL),
+        (None, total) if total == Some(0) || p.audit_chunks == 0 => r.score = step(p, r.score, FULL),
         (None, _) => {}
     }
     r.weight = weight(p, r.score);

@@ -83,7 +83,7 @@ fn after(device: &DeviceId) -> Option<Vec<u8>> {
     None
 }
 
-/// See [`cairn_sector::Rules::judge`]. Memory: O(slots of one device), and 150 bytes a device for the draw of auditors.
+/// See [`cairn_sector::Rules::judge`]. Memory: O(slots of one device), and some hundred bytes a device for the draw of auditors.
 pub fn judge(c: &Context<'_>, evidence: &dyn EvidenceSource<Storage>) -> Judgement<Storage> {
     let mut out = Judgement::default();
     let mut rebuilt = BTreeMap::new();

@@ -163,6 +163,8 @@ fn a_record_ends_with_the_score_full_and_heals_where_nobody_looks() {
     assert_eq!(next(&p, Some(low.clone()), None, None), Some(low.clone()), "away, no change");
     let healed = next(&p, Some(low.clone()), None, Some(0)).unwrap();
     assert!(healed.score > low.score && healed.medians == low.medians);
+    let off = Params { audit_chunks: 0, ..p.clone() };
+    assert_eq!(next(&off, Some(low.clone()), None, Some(9)), Some(healed), "nobody looks");
     let full = (0..60).try_fold(low.clone(), |r, _| next(&p, Some(r), Some(good), Some(9)));
     assert_eq!(full, None);
     let many = (0..20).fold(low, |r, _| next(&p, Some(r), Some(bad), Some(9)).unwrap());
