@@ -217,6 +217,7 @@ fn row(n: u64) -> DeviceRow {
         locked: Amount(0),
         listed: None,
         deficit: (0, Epoch(0)),
+        weight: (cairn_ledger::listing::LIGHTEST, Epoch(0)),
         duties: 0,
         absent: false,
     }

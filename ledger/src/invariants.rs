@@ -4,7 +4,7 @@ use cairn_sector::DeviceState;
 use cairn_types::{AccountId, Amount, Credits, DeviceId, Refusal};
 use std::collections::BTreeMap;
 
-use crate::listing::{bucket, room};
+use crate::listing::{bucket, room, seen_rate};
 use crate::state::{Key, Table, open_entry};
 use crate::tables::{
     Accounts, Chain, Claims, Devices, Disputes, LIST_PAGE, Leases, List, ListPages, Lists, Locks, Money,
@@ -152,7 +152,7 @@ fn listed(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
     for (id, d) in each::<Devices>(rows)? {
         let bonded = price.is_some_and(|p| d.bond >= p.pebbles_ceil(d.admission.bond));
         let takes = d.state == DeviceState::Active && !d.absent && bonded;
-        let place = room(&d).filter(|_| takes).map(|room| (bucket(d.admission.list_rate), room));
+        let place = room(&d).filter(|_| takes).map(|room| (bucket(seen_rate(&d)), room));
         if d.listed.map(|l| (l.bucket, l.room)) != place {
             return Err(broken(format!(
                 "device {id} is on the market where it should not be, or not where it should"

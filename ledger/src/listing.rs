@@ -1,7 +1,8 @@
 //! Who is on the market, and at what standing.
 //!
 //! A device is listed exactly while it may take a duty: active, bonded, not full, and heard of since it last lost one. Lists are cut by price and by room, so
-//! that a crowd of cheap offers with no room left lies in nobody's way.
+//! that a crowd of cheap offers with no room left lies in nobody's way. The price is the one that orders see: who serves
+//! badly lists dearer than it is paid.
 
 use cairn_sector::DeviceState;
 use cairn_types::{DeviceId, Epoch, PPM, Rate};
@@ -13,6 +14,19 @@ use crate::tables::{BucketMap, Buckets, DeviceRow, Devices, LIST_PAGE, List, Lis
 
 /// Missing reputation of a newcomer (ppm); it heals with the half-life of the network.
 pub const NEWCOMER_DEFICIT: u64 = 200_000;
+
+/// Price weight of a device that looks as dear as it lists (ppm).
+pub const LIGHTEST: u32 = 1_000_000;
+/// Largest price weight (ppm): eight times as dear.
+pub const HEAVIEST: u32 = 8_000_000;
+/// Price buckets between a rate and [`HEAVIEST`] times it: two per power of two.
+pub(crate) const HEAVIEST_BUCKETS: u8 = 6;
+
+/// The rate at which orders see a device: its list rate times its weight, rounded down.
+pub fn seen_rate(row: &DeviceRow) -> Rate {
+    let seen = u128::from(row.admission.list_rate.0) * u128::from(row.weight.0) / u128::from(PPM);
+    Rate(u64::try_from(seen).unwrap_or(u64::MAX))
+}
 
 /// Reputation in ppm: one minus a deficit that halves every `half_life` epochs.
 pub fn reputation(deficit: (u64, Epoch), now: Epoch, half_life: u64) -> u64 {
@@ -125,7 +139,7 @@ fn belongs(s: &State<'_>, row: &DeviceRow) -> Run<Option<(u8, u8)>> {
     if row.state != DeviceState::Active || row.absent || row.bond < required_bond(s, &row.admission)? {
         return Ok(None);
     }
-    Ok(room(row).map(|room| (bucket(row.admission.list_rate), room)))
+    Ok(room(row).map(|room| (bucket(seen_rate(row)), room)))
 }
 
 /// Puts a device on the market where it belongs, or takes it off; to be called after every change of its state, bond,
@@ -186,6 +200,14 @@ fn reposition(s: &mut State<'_>, id: &DeviceId, region: u16, at: u32) -> Run<()>
 pub fn set_absent(s: &mut State<'_>, id: &DeviceId, absent: bool) -> Run<()> {
     let Some(row) = s.get::<Devices>(id)?.filter(|r| r.absent != absent) else { return Ok(()) };
     s.put::<Devices>(id, &DeviceRow { absent, ..row });
+    place(s, id)
+}
+
+/// Lets a device look as dear as a settlement says. What an older epoch says does not replace what a later one said.
+pub fn weigh(s: &mut State<'_>, id: &DeviceId, epoch: Epoch, ppm: u32) -> Run<()> {
+    let Some(row) = s.get::<Devices>(id)?.filter(|r| r.weight.1 <= epoch) else { return Ok(()) };
+    let weight = (ppm.clamp(LIGHTEST, HEAVIEST), epoch);
+    s.put::<Devices>(id, &DeviceRow { weight, ..row });
     place(s, id)
 }
 

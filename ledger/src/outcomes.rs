@@ -7,7 +7,7 @@ use cairn_types::{Amount, Credits, DeviceId, Epoch, LeaseId, SectorId, ppm_of};
 use crate::bank::chain;
 use crate::claims::give_back;
 use crate::events::Event;
-use crate::listing::{punish, set_absent};
+use crate::listing::{punish, set_absent, weigh};
 use crate::locks::{lock, lose, pay_from_bond};
 use crate::registry::save_lease;
 use crate::sales;
@@ -97,6 +97,7 @@ fn apply_outcome(
         Outcome::Lapse { lease, deposited } => lapse(s, lease, *deposited),
         Outcome::WindUp { lease, charged } => wind_up(s, epoch, lease, *charged),
         Outcome::Pay { of, to, amount } => pay_from_bond(s, of, to, *amount),
+        Outcome::Weigh { device, ppm } => weigh(s, device, epoch, *ppm),
         Outcome::SaleDone { sale } => sales::done(s, sector, sale),
         Outcome::SaleRefunded { sale } => sales::refund(s, sector, sale),
     }

@@ -260,6 +260,7 @@ pub fn register(
         locked: Amount::ZERO,
         listed: None,
         deficit: (listing::NEWCOMER_DEFICIT, chain(s)?.epoch),
+        weight: (listing::LIGHTEST, Epoch(0)),
         duties: 0,
         absent: false,
     };

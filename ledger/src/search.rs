@@ -7,7 +7,7 @@ use cairn_types::{DeviceId, Hash, PPM, Rate, SectorId, UNIT_KINDS};
 use std::collections::BTreeMap;
 
 use crate::bank::chain;
-use crate::listing::{bucket, floor_log2, reputation};
+use crate::listing::{HEAVIEST, HEAVIEST_BUCKETS, LIGHTEST, bucket, floor_log2, reputation};
 use crate::registry::{unknown_device, unknown_sector};
 use crate::state::{Run, State};
 use crate::tables::{
@@ -20,7 +20,7 @@ pub(crate) struct Candidate {
     pub id: DeviceId,
     pub domains: Vec<Hash>,
     pub rates: [Rate; UNIT_KINDS],
-    /// List rate x (2 - reputation), the order of choice.
+    /// List rate x (2 - reputation) x weight, the order of choice.
     pub cost: u128,
 }
 
@@ -94,7 +94,8 @@ pub(crate) fn candidates(s: &State<'_>, sectors: &Sectors, w: &Wanted<'_>) -> Ru
     let mut search = Search { s, w, c, sector, rules, found: Vec::new(), looked: 0, misfits: 0, useful };
     let group = (w.sector, w.demand.class, w.demand.region);
     let mut map = s.get_or_default::<BucketMap>(&group)?;
-    let dearest = bucket(w.demand.max_rate);
+    // A device may lie as many buckets above its rate as it can look dearer.
+    let dearest = bucket(w.demand.max_rate).saturating_add(HEAVIEST_BUCKETS);
     while map != 0 && search.useful.count < w.enough {
         let b = u8::try_from(map.trailing_zeros()).unwrap_or(127);
         map &= map - 1;
@@ -172,7 +173,9 @@ impl Search<'_, '_> {
         let Ok(quote) = self.rules.quote(&self.sector.params, &row.offer, w.order) else { return };
         self.useful.add(&a.domains);
         let rep = reputation(row.deficit, self.c.epoch, self.c.params.reputation_half_life);
-        let cost = u128::from(a.list_rate.0) * u128::from(2 * PPM - rep);
+        let cost = u128::from(a.list_rate.0)
+            * u128::from(2 * PPM - rep)
+            * u128::from(row.weight.0.clamp(LIGHTEST, HEAVIEST));
         self.found.push(Candidate { id, domains: a.domains, rates: quote.rates, cost });
     }
 }

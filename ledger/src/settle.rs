@@ -5,6 +5,7 @@ use cairn_crypto::lthash::LtHash;
 use cairn_crypto::merkle::rows::{self, RootBuilder};
 use cairn_sector::{
     AnyRules, LeaseEntry, MemoryChange, Next, RawContext, RawEvidence, RawMemory, Registry, Row, Source,
+    Weight,
 };
 use cairn_types::{
     AccountId, Amount, Credits, DeviceId, DutyId, Epoch, Hash, LeaseId, NetworkId, PPM, Price, Rate, Refusal,
@@ -12,6 +13,7 @@ use cairn_types::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::listing::{HEAVIEST, LIGHTEST};
 use crate::settlement::{OUTCOMES_PER_CHUNK, Outcome, Settlement, charge_leaf, claim_leaf, outcome_chunk};
 use crate::tables::Terms;
 use crate::tally::{self, DueTally, charged_before};
@@ -118,6 +120,7 @@ pub fn settle(rules: &dyn AnyRules, x: &Inputs<'_>) -> Result<Settled, Refusal> 
     let judged = rules.judge(&raw, x.evidence)?;
     let mut work = Work::new(x);
     work.rows(judged.rows);
+    work.weights(&judged.weights);
     for sale in x.registry.sales() {
         let shares = rules.attribute(&raw, &sale.sale)?;
         work.sale(&sale, &shares);
@@ -314,6 +317,13 @@ impl<'a> Work<'a> {
                 self.outcomes.push(Outcome::Repair { lease, slot, device: row.payee, cost });
             }
         }
+    }
+
+    /// Price weights, inside the bounds of the market. One of an unknown device is dropped.
+    fn weights(&mut self, weights: &[Weight]) {
+        let known = |w: &&Weight| self.x.registry.device(&w.device).is_some();
+        let weigh = |w: &Weight| Outcome::Weigh { device: w.device, ppm: w.ppm.clamp(LIGHTEST, HEAVIEST) };
+        self.outcomes.extend(weights.iter().filter(known).map(weigh));
     }
 
     /// Attributes a pooled sale once. Without a supplier it waits for as long as the window, then the buyer is paid back.

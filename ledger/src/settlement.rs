@@ -143,6 +143,13 @@ pub enum Outcome {
         /// Credits charged in all.
         charged: Credits,
     },
+    /// The market sees a device at another price from now on; nobody pays or is paid otherwise.
+    Weigh {
+        /// Device.
+        device: DeviceId,
+        /// Millionths of its list price, between [`crate::listing::LIGHTEST`] and [`crate::listing::HEAVIEST`].
+        ppm: u32,
+    },
 }
 
 /// Leaf of an outcomes chunk.

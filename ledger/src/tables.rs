@@ -250,6 +250,9 @@ pub struct DeviceRow {
     pub listed: Option<Listing>,
     /// Missing reputation (ppm) at the epoch given; see [`crate::market::reputation`].
     pub deficit: (u64, Epoch),
+    /// How dear it looks to orders, in millionths of its list rate, and the settled epoch that said so; see
+    /// [`crate::listing::weigh`].
+    pub weight: (u32, Epoch),
     /// Duties held.
     pub duties: u32,
     /// It lost a duty and has not been heard of since: nothing new for it until it commits again.

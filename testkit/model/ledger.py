@@ -245,6 +245,7 @@ class Ledger:
         self.devices[device] = {
             "operator": who, "offer": offer, "admission": a, "reserved": 0, "duties": 0, "state": "active", "until": 0,
             "bond": 0, "locked": 0, "listed": None, "absent": False, "deficit": 200_000, "since": self.epoch,
+            "weight": M, "weighed": 0,
         }
         self.pay(("account", who), ("bond", device), bond)
         self.place(device)
@@ -314,7 +315,7 @@ class Ledger:
         a = row["admission"]
         free, want = a["capacity"] - row["reserved"], None
         if row["state"] == "active" and not row["absent"] and row["bond"] >= self.pebbles_ceil(a["bond"]) and free > 0:
-            want = (bucket(a["list_rate"]), floor_log2(free))
+            want = (bucket(a["list_rate"] * row["weight"] // M), floor_log2(free))
         if row["listed"] == want:
             return
         self.unlist(d)
@@ -355,7 +356,7 @@ class Ledger:
             used[d] = used.get(d, 0) + 4
         edge = floor_log2(dem["reserve"])
         for b in sorted({b for (region, b, _), members in self.lists.items() if region == dem["region"] and members}):
-            if useful >= enough or b > bucket(dem["max_rate"]):
+            if useful >= enough or b > bucket(dem["max_rate"]) + 6:
                 break
             # Who has room for certain, then those of whom only some have.
             rooms = sorted(r for (g, c, r), m in self.lists.items() if (g, c) == (dem["region"], b) and m and r >= edge)
@@ -385,7 +386,7 @@ class Ledger:
                         useful += 1
                         for x in a["domains"]:
                             used[x] = used.get(x, 0) + 1
-                    cost = a["list_rate"] * (2 * M - self.reputation(row))
+                    cost = a["list_rate"] * (2 * M - self.reputation(row)) * row["weight"]
                     found.append((cost, self.draw("market/tie", label, bytes.fromhex(d)), d))
         return found
 
@@ -598,7 +599,7 @@ class Ledger:
         """What the seats would sign; kept as pending until the reveal."""
         row = self.sector_epochs[epoch]
         snap, tally = row["snap"], copy.deepcopy(self.tally)
-        rows, memory = toy.judge(snap, self.memory, epoch, self.p["epoch_seconds"], evidence)
+        rows, memory, looks = toy.judge(snap, self.memory, epoch, self.p["epoch_seconds"], evidence)
         operator_credits, operator_pool, faults, outcomes = {}, {}, {}, set()
         dues, pool, pays = {}, [], {}
         for payee, duty, units, source, fault, nxt in rows:
@@ -666,6 +667,7 @@ class Ledger:
                 sales += price
                 outcomes.add((5, sale))
         outcomes |= {(4, of, to, amount) for (of, to), amount in pays.items()}
+        outcomes |= {(9, d, max(M, min(w, 8 * M))) for d, w in looks.items() if d in snap["devices"]}
         outcomes |= {(0, d, code, severity) for d, (severity, code) in faults.items()}
         share = M - self.p["burn_ppm"] - self.p["stakers_ppm"] - self.p["treasury_ppm"]
         gains = {op: ppm(c * self.price // M, share) for op, c in operator_credits.items()}
@@ -722,6 +724,11 @@ class Ledger:
             row = self.leases[x[0]]
             if row["refunded"] is None and row["closing"] is not None and row["closing"] < epoch:
                 self.give_back(row, x[1])
+        elif kind == 9:
+            row = self.devices.get(x[0])
+            if row and row["weighed"] <= epoch:
+                row["weight"], row["weighed"] = x[1], epoch
+                self.place(x[0])
 
     def lose_slot(self, device, epoch, cost):
         self.lock(device, epoch, min(cost, self.devices[device]["bond"]), None, None)
@@ -885,7 +892,7 @@ class Ledger:
             "operators": {k: [v["devices"], v["free_bond"], v["held"]] for k, v in self.operators.items()},
             "devices": {
                 k: [v["state"], v["until"] if v["state"] == "exiting" else 0, v["bond"], v["locked"], v["reserved"],
-                    v["duties"], v["deficit"], v["since"], v["listed"]] for k, v in self.devices.items()
+                    v["duties"], v["deficit"], v["since"], v["weight"], v["weighed"], v["listed"]] for k, v in self.devices.items()
             },
             "leases": {
                 k: [[slot(s) for s in v["slots"]], v["helpers"], v["deposited"], v["closing"], v["refunded"], v["fence"]]

@@ -33,8 +33,8 @@ def dispute(claim, answer, refuse):
 
 
 def judge(snap, memory, epoch, seconds, evidence):
-    """Rows: (payee, duty, units, source, fault, next); changes of memory."""
-    rows, changes = [], {}
+    """Rows: (payee, duty, units, source, fault, next); changes of memory; price weights by device."""
+    rows, changes, weights = [], {}, {}
     worked = {d for d, e in evidence if e[0] == "worked"}
     lost = {d for d, e in evidence if e[0] == "lost"}
     moves = {d for d, e in evidence if e[0] == "moves"}
@@ -42,6 +42,8 @@ def judge(snap, memory, epoch, seconds, evidence):
     for d, e in evidence:
         if e[0] == "relayed":
             relayed[d] = relayed.get(d, 0) + e[1]
+        if e[0] == "weighs":
+            weights[d] = min(e[1], weights.get(d, e[1]))
         if e[0] == "cheated":
             rows.append((d, None, 0, "pool", (e[1], 1), None))
         if e[0] == "rebuilt":
@@ -59,7 +61,7 @@ def judge(snap, memory, epoch, seconds, evidence):
     for d, units in relayed.items():
         changes[d] = memory.get(d, 0) + units
         rows.append((d, None, units, "pool", None, None))
-    return rows, changes
+    return rows, changes, weights
 
 
 def attribute(snap, memory):

@@ -10,6 +10,8 @@ pub enum Caught {
     },
     /// No fault, since an honest worker's bad luck may look the same, but not one unit is paid.
     Unpaid,
+    /// No fault, and pay as before: the market sees every cheating device as dearer than it lists.
+    Dearer,
     /// The cheats together earn at most this share of what honest work would have earned them, in millionths.
     PaidAtMost {
         /// Millionths of the honest pay.

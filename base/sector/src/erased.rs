@@ -6,18 +6,21 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceItem, EvidenceSource, Limits, MemoryChange,
-    Quote, RawContext, RawEvidence, Row, Rules, Ruling, Shares, SortKey, Task,
+    Admission, Audit, Demand, DeviceEntry, DisputeContext, EpochContext, EvidenceItem, EvidenceSource,
+    Limits, MemoryChange, Quote, RawContext, RawEvidence, Row, Rules, Ruling, Seed, Shares, SortKey, Task,
+    Weight,
 };
 
 /// Largest encoded parameters in bytes.
 const PARAMS_LIMIT: usize = 1 << 16;
 
-/// A judgement as the core stores it: rows sorted, memory sorted, a key once.
+/// A judgement as the core stores it: rows, weights and memory sorted, a device and a key once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawJudgement {
     /// Rows, ascending.
     pub rows: Vec<Row>,
+    /// Changed price weights, ascending by device; of two for one device the lower.
+    pub weights: Vec<Weight>,
     /// Memory changes, ascending by key.
     pub memory: Vec<MemoryChange<Vec<u8>>>,
 }
@@ -39,6 +42,7 @@ pub trait AnyRules: Send + Sync {
     /// Sort key of an item; refuses bytes that are no evidence of the sector.
     fn sort_key(&self, from: &DeviceId, item: &[u8]) -> Result<SortKey, Refusal>;
     fn tasks(&self, c: &RawContext<'_>, whom: Option<&DeviceId>) -> Result<Vec<Task>, Refusal>;
+    fn audits(&self, params: &[u8], seed: &Seed, devices: &[DeviceEntry]) -> Result<Vec<Audit>, Refusal>;
     fn judge(&self, c: &RawContext<'_>, evidence: &dyn RawEvidence) -> Result<RawJudgement, Refusal>;
     fn attribute(&self, c: &RawContext<'_>, sale: &[u8]) -> Result<Shares, Refusal>;
     fn dispute(
@@ -129,11 +133,17 @@ impl<R: Rules> AnyRules for Erased<R> {
         let c = EpochContext::<R>::new(c).map_err(refuse("parameters"))?;
         Ok(R::tasks(&c, whom))
     }
+    fn audits(&self, p: &[u8], seed: &Seed, devices: &[DeviceEntry]) -> Result<Vec<Audit>, Refusal> {
+        Ok(R::audits(&params::<R>(p)?, seed, devices))
+    }
     fn judge(&self, c: &RawContext<'_>, evidence: &dyn RawEvidence) -> Result<RawJudgement, Refusal> {
         let c = EpochContext::<R>::new(c).map_err(refuse("parameters"))?;
         let judged = R::judge(&c, &Typed(evidence));
         let mut rows = judged.rows;
         rows.sort_unstable();
+        let mut weights = judged.weights;
+        weights.sort_unstable();
+        weights.dedup_by_key(|w| w.device);
         let mut memory: Vec<_> = judged.memory.into_iter().map(|(k, v)| (k, v.map(|v| encode(&v)))).collect();
         memory.sort_unstable();
         // A key named twice would make the result depend on the order of changes: the later one by bytes wins
@@ -141,7 +151,7 @@ impl<R: Rules> AnyRules for Erased<R> {
         memory.reverse();
         memory.dedup_by(|a, b| a.0 == b.0);
         memory.reverse();
-        Ok(RawJudgement { rows, memory })
+        Ok(RawJudgement { rows, weights, memory })
     }
     fn attribute(&self, c: &RawContext<'_>, sale: &[u8]) -> Result<Shares, Refusal> {
         let c = EpochContext::<R>::new(c).map_err(refuse("parameters"))?;

@@ -82,17 +82,37 @@ pub struct Row {
 /// A new value of the memory, or its end.
 pub type MemoryChange<M> = (Vec<u8>, Option<M>);
 
+/// One drawn audit: who looks at whom in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Audit {
+    /// Who is looked at.
+    pub device: DeviceId,
+    /// Who looks.
+    pub auditor: DeviceId,
+}
+
+/// How dear a device looks to the market from now on: its list price counts times `ppm` / 10^6. Never touches money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Weight {
+    /// Device.
+    pub device: DeviceId,
+    /// Millionths; 1,000,000 is as listed. The core holds it inside its own bounds.
+    pub ppm: u32,
+}
+
 /// The judged epoch of one sector.
 pub struct Judgement<R: Rules> {
     /// Results; the core sorts them, their order carries nothing.
     pub rows: Vec<Row>,
+    /// Price weights that change; a device at most once.
+    pub weights: Vec<Weight>,
     /// Changes of memory; a key at most once.
     pub memory: Vec<MemoryChange<R::Memory>>,
 }
 
 impl<R: Rules> Default for Judgement<R> {
     fn default() -> Self {
-        Self { rows: Vec::new(), memory: Vec::new() }
+        Self { rows: Vec::new(), weights: Vec::new(), memory: Vec::new() }
     }
 }
 

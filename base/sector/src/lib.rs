@@ -21,7 +21,7 @@ pub use context::{
     RawContext, RawEvidence, RawItem, RawMemory, Registry, SaleEntry, Slot, SortKey,
 };
 pub use erased::{AnyRules, Erased, RawJudgement, Sectors};
-pub use judgement::{Fault, Judgement, MemoryChange, Next, Row, Ruling, Shares, Source, Task};
+pub use judgement::{Audit, Fault, Judgement, MemoryChange, Next, Row, Ruling, Shares, Source, Task, Weight};
 pub use machine::{AnyWorker, ErasedWorker, Finding, Gateway, Level, Worker, WorkerError};
 pub use market::{Admission, Demand, Quote};
 pub use rules::{Limits, Rules, Wire};

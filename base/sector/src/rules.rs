@@ -4,8 +4,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 
 use crate::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Quote, Ruling, Shares,
-    SortKey, Task,
+    Admission, Audit, Demand, DeviceEntry, DisputeContext, EpochContext, EvidenceSource, Judgement, Quote,
+    Ruling, Seed, Shares, SortKey, Task,
 };
 
 /// A value with a frozen borsh encoding.
@@ -84,6 +84,13 @@ pub trait Rules: Sized + Send + Sync + 'static {
 
     /// Challenges of the epoch, for one device or, with `None`, for everybody; in a fixed order.
     fn tasks(c: &EpochContext<'_, Self>, whom: Option<&DeviceId>) -> Vec<Task>;
+
+    /// Who audits whom in the epoch of `seed`, ascending. `devices`: the registry at the lock with its commitments,
+    /// ascending by id; nothing else counts, so that everybody draws the same as soon as the seed is known. O(devices).
+    /// Sectors without audits draw nobody.
+    fn audits(_: &Self::Params, _: &Seed, _: &[DeviceEntry]) -> Vec<Audit> {
+        Vec::new()
+    }
 
     /// Order in which [`Rules::judge`] wants to meet evidence. At most [`SortKey::MAX`] bytes.
     fn sort_key(from: &DeviceId, evidence: &Self::Evidence) -> SortKey;

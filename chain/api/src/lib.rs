@@ -5,6 +5,7 @@
 //! name; whatever has a frozen binary form carries it in hexadecimal as `borsh`.
 
 mod answer;
+mod audits;
 mod body;
 mod connection;
 mod devnet;

@@ -253,6 +253,8 @@ pub(crate) struct DeviceView {
     locked_pebbles: String,
     /// Reputation, 1,000,000 is full.
     reputation_ppm: u64,
+    /// How dear orders see it, 1,000,000 is as it lists; retrieval audits move it.
+    price_weight_ppm: u32,
     /// Duties held.
     duties: u32,
     /// Whether the market offers it.
@@ -282,6 +284,7 @@ impl DeviceView {
             bond_pebbles: row.bond.0.to_string(),
             locked_pebbles: row.locked.0.to_string(),
             reputation_ppm: reputation(row.deficit, now, half_life),
+            price_weight_ppm: row.weight.0,
             duties: row.duties,
             listed: row.listed.is_some(),
             borsh: octets(row),

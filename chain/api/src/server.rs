@@ -5,7 +5,9 @@ use crate::devnet::DevnetControl;
 use crate::leases::LeaseIndex;
 use crate::peers::{PeerStore, Peers};
 use crate::registry::Registry;
-use crate::{devnet, duties, events, export, guard, leases, metrics, peers, read, registry, transactions};
+use crate::{
+    audits, devnet, duties, events, export, guard, leases, metrics, peers, read, registry, transactions,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
@@ -119,6 +121,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(duties::settlement))
         .routes(routes!(duties::claim))
         .routes(routes!(duties::charge))
+        .routes(routes!(audits::audits))
         .routes(routes!(metrics::metrics))
         .routes(routes!(devnet::control))
 }

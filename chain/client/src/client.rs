@@ -499,6 +499,21 @@ impl Client {
         Ok(found.map(|answer| answer.link))
     }
 
+    /// A device's part in the retrieval audits of an epoch: whom it audits, who audits it. `None`: not drawn yet.
+    /// Believed as the node says it: who was not drawn is not heard by the judge.
+    ///
+    /// # Errors
+    ///
+    /// Errors of transport.
+    pub async fn audits(
+        &self,
+        sector: SectorId,
+        epoch: Epoch,
+        device: &DeviceId,
+    ) -> Result<Option<(Vec<DeviceId>, Vec<DeviceId>)>, ClientError> {
+        self.find_borsh(&format!("/v1/audits/{sector}/{}/{device}", epoch.0), "audits.unknown").await
+    }
+
     /// Prometheus text.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Start with [`Node`]. The ledger's code decides what blocks mean; this crate brings it rows, keeps what it says,
 //! and does a seat's duties. It knows sectors only through the `Sectors` that it is given.
 
+mod audits;
 mod config;
 mod export;
 mod files;
@@ -23,4 +24,4 @@ pub use cairn_engine::{Proof, StoredBlock};
 pub use config::{NodeConfig, NodeError, SeatKeys};
 pub use export::{EXPORT_LIMIT, StateFile};
 pub use node::Node;
-pub use types::{BlockEvents, ChargeProof, Status};
+pub use types::{AuditsOf, BlockEvents, ChargeProof, Status};

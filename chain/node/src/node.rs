@@ -18,9 +18,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
+use crate::audits::AuditCache;
 use crate::owed::OwedCache;
 use crate::shared::{Core, lock, store_refusal};
-use crate::{BlockEvents, ChargeProof, NodeConfig, NodeError, SeatKeys, Status};
+use crate::{AuditsOf, BlockEvents, ChargeProof, NodeConfig, NodeError, SeatKeys, Status};
 
 /// Longest time between blocks.
 pub(crate) const MAX_INTERVAL: Duration = Duration::from_secs(60);
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub pruned: AtomicU64,
     /// Proofs of the latest settlements.
     pub owed: OwedCache,
+    /// Who was drawn to audit whom.
+    pub audits: AuditCache,
     pub stop: watch::Sender<bool>,
 }
 
@@ -346,6 +349,16 @@ impl Node {
     ) -> Result<Option<(Settlement, Vec<Line>)>, Refusal> {
         let found = self.0.core.store.settlement(sector, epoch).map_err(store_refusal)?;
         Ok(found.map(|x| (x.settlement, x.lines)))
+    }
+
+    /// A device's part in the retrieval audits of an epoch. `None` before the seed and for epochs long past.
+    pub async fn audits(
+        &self,
+        sector: SectorId,
+        epoch: Epoch,
+        device: DeviceId,
+    ) -> Result<Option<AuditsOf>, Refusal> {
+        self.0.audits(sector, epoch, &device).await
     }
 
     /// Proof of an operator's cumulative earnings in the latest final settlement of a sector.

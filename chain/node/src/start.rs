@@ -63,6 +63,7 @@ pub(crate) async fn start(config: NodeConfig) -> Result<Arc<Inner>, NodeError> {
         interval: Mutex::new(interval),
         pruned: AtomicU64::new(0),
         owed: Mutex::default(),
+        audits: Mutex::default(),
         stop: watch::channel(false).0,
     });
     tokio::spawn(worker::run(Arc::downgrade(&inner), inner.core.tip.subscribe()));

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::merkle::rows::RowProof;
 use cairn_ledger::events::Event;
 use cairn_ledger::executor::Receipt;
-use cairn_types::{Credits, Epoch, Height, NetworkId};
+use cairn_types::{Credits, DeviceId, Epoch, Height, NetworkId};
 use std::time::Duration;
 
 /// How a node is doing.
@@ -66,4 +66,13 @@ pub struct ChargeProof {
     pub index: u64,
     /// Merkle path.
     pub proof: RowProof,
+}
+
+/// A device's part in the retrieval audits of an epoch, both ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditsOf {
+    /// Devices that it is to audit.
+    pub audits: Vec<DeviceId>,
+    /// Devices that are to audit it.
+    pub auditors: Vec<DeviceId>,
 }

@@ -67,3 +67,16 @@ fn state_keys() {
     assert_eq!(k[0], 3);
     assert_eq!(digest(&k), "4d0f4d4f438341ce5788ff5f2e6bfb9284cbc4c8fc08d80c0ee43e05446c37f7");
 }
+
+#[test]
+fn outcomes_and_device_rows() {
+    use cairn_ledger::settlement::Outcome;
+    let weigh = Outcome::Weigh { device: DeviceId([3; 32]), ppm: 1_500_000 };
+    assert_eq!(encode(&weigh)[0], 9, "appended: the numbers before stay");
+    assert_eq!(digest(&encode(&weigh)), "4c25cd3ee410934a7d52bd7a73fb6c4992914c3102b7180697e3be99764dacd7");
+    let mut net = Net::new(2);
+    let device = net.device(1, crate::toy::offer(1000, 5, 0), Amount(2 * CRN)).unwrap();
+    let row = net.get::<Devices>(&device).unwrap();
+    assert_eq!(row.weight, (1_000_000, Epoch(0)));
+    assert_eq!(digest(&encode(&row)), "a14d79aa5f1c9beb4b3ff1387a7bb5ced260b33ed6b42cbd8f8f8a9f3bb43a2f");
+}

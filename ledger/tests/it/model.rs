@@ -197,6 +197,7 @@ fn outcome_json(o: &Outcome) -> String {
         Outcome::SaleRefunded { sale } => format!(r#"[6,"{sale}"]"#),
         Outcome::Lapse { lease, deposited } => format!(r#"[7,"{lease}",{}]"#, deposited.0),
         Outcome::WindUp { lease, charged } => format!(r#"[8,"{lease}",{}]"#, charged.0),
+        Outcome::Weigh { device, ppm } => format!(r#"[9,"{device}",{ppm}]"#),
     }
 }
 
@@ -210,6 +211,7 @@ pub fn settle_line(epoch: Epoch, work: &[(DeviceId, u64, Vec<Vec<u8>>)], x: &Set
             Evidence::Cheated { severity_ppm } => format!(r#"["cheated",{severity_ppm}]"#),
             Evidence::Relayed { units } => format!(r#"["relayed",{units}]"#),
             Evidence::Rebuilt { of, units } => format!(r#"["rebuilt","{of}",{units}]"#),
+            Evidence::Weighs { ppm } => format!(r#"["weighs",{ppm}]"#),
         };
         format!(r#"["{d}",{e}]"#)
     };
@@ -242,13 +244,15 @@ fn device_json(r: &DeviceRow) -> String {
         DeviceState::Exiting { until } => ("exiting", until.0),
     };
     format!(
-        r#"["{state}",{until},{},{},{},{},{},{},{}]"#,
+        r#"["{state}",{until},{},{},{},{},{},{},{},{},{}]"#,
         r.bond.0,
         r.locked.0,
         r.reserved.0[0],
         r.duties,
         r.deficit.0,
         r.deficit.1,
+        r.weight.0,
+        r.weight.1,
         maybe(r.listed, |l| format!("[{},{}]", l.bucket, l.room))
     )
 }
@@ -640,6 +644,11 @@ impl Play {
                         vec![Evidence::Worked, Evidence::Rebuilt { of, units }]
                     }
                     7 => vec![Evidence::Worked, Evidence::Moves],
+                    // Around both bounds, and between.
+                    8 | 9 => {
+                        let ppm = u32::try_from(self.dice.roll(10_000_000)).unwrap();
+                        vec![Evidence::Worked, Evidence::Weighs { ppm }]
+                    }
                     _ => vec![Evidence::Worked],
                 };
                 (d, n, items.iter().map(encode).collect())

@@ -1,5 +1,5 @@
 use crate::net::*;
-use crate::toy::{Evidence, Toy, offer, order};
+use crate::toy::{self, Evidence, Toy, offer, order};
 use cairn_crypto::merkle::rows;
 use cairn_ledger::events::Event;
 use cairn_ledger::settlement::{Outcome, charge_leaf, claim_leaf};
@@ -178,6 +178,74 @@ fn whoever_lost_a_duty_gets_no_new_one_until_it_is_heard_of_again() {
     net.one(net.duty(lost, number, Duty::Commit { epoch: next, commitment: encode(&0u64) })).unwrap();
     assert!(!net.get::<Devices>(&lost).unwrap().absent);
     net.order(5, order(4, 100), 500_000).expect("it is back");
+}
+
+/// Lets a settlement say how dear a device looks.
+fn weigh(net: &mut Net, device: (DeviceId, u64), ppm: u32) -> DeviceRow {
+    let before = net.get::<Devices>(&device.0).unwrap();
+    net.epoch(&[(device.0, device.1, vec![encode(&Evidence::Weighs { ppm })])]);
+    let row = net.get::<Devices>(&device.0).unwrap();
+    assert_eq!((row.bond, row.locked, row.deficit), (before.bond, before.locked, before.deficit), "no slash");
+    row
+}
+
+#[test]
+fn a_device_that_looks_dearer_goes_last_and_comes_back_with_its_weight() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    let row = weigh(&mut net, devices[0], 3_000_000);
+    assert_eq!(row.weight.0, 3_000_000);
+    let lease = net.order(5, order(1, 100), 10).unwrap();
+    assert_ne!(net.lease(&lease).entry.slots[0].device, devices[0].0, "the cheapest offer looks dearest");
+    // A thin market: who accepts no more than its rate gets it all the same, and pays no more than that.
+    let all = net.order(5, order(4, 100), 10).unwrap();
+    let slots = net.lease(&all).entry.slots;
+    let last = slots.last().unwrap();
+    assert_eq!((last.device, last.rates[0]), (devices[0].0, row.admission.list_rate));
+    assert_eq!(weigh(&mut net, devices[0], 1_000_000).weight.0, 1_000_000);
+    let lease = net.order(5, order(1, 100), 10).unwrap();
+    assert_eq!(net.lease(&lease).entry.slots[0].device, devices[0].0);
+}
+
+#[test]
+fn an_order_finds_a_heavy_device_under_its_own_limit() {
+    let (mut net, devices) = market(1);
+    net.next_epoch();
+    let row = weigh(&mut net, devices[0], 8_000_000);
+    let wanted = toy::Order {
+        slots: 1,
+        reserve: 100,
+        max_rate: row.admission.list_rate.0,
+        max_per_domain: 1,
+        helpers: 0,
+        region: 0,
+        epochs: 0,
+    };
+    net.order(2, encode(&wanted), 10).expect("its list rate is within the limit");
+    let lower = toy::Order { max_rate: wanted.max_rate - 1, ..wanted };
+    assert_eq!(net.order(2, encode(&lower), 10).unwrap_err(), "market.short");
+}
+
+#[test]
+fn weights_stay_in_bounds_and_an_older_settlement_does_not_replace_a_later_one() {
+    use cairn_ledger::listing::{HEAVIEST, LIGHTEST, weigh as apply};
+    use cairn_ledger::state::State;
+    let (mut net, devices) = market(2);
+    net.next_epoch();
+    assert_eq!(weigh(&mut net, devices[0], u32::MAX).weight.0, HEAVIEST);
+    assert_eq!(weigh(&mut net, devices[0], 0).weight.0, LIGHTEST);
+    let row = weigh(&mut net, devices[0], 2_000_000);
+    let mut s = State::new(&net.rows);
+    for (epoch, ppm, stands) in [
+        (row.weight.1.minus(1), 5_000_000, 2_000_000),
+        (row.weight.1, 4_000_000, 4_000_000),
+        (row.weight.1.plus(1), 3_000_000, 3_000_000),
+    ] {
+        apply(&mut s, &devices[0].0, epoch, ppm).unwrap();
+        assert_eq!(s.get::<Devices>(&devices[0].0).unwrap().unwrap().weight.0, stands);
+    }
+    apply(&mut s, &DeviceId([9; 32]), Epoch(9), 2_000_000)
+        .expect("a device that is gone is nobody's concern");
 }
 
 #[test]

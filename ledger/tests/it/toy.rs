@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_sector::{
     Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Fault, Judgement, Limits, Next, Quote,
-    Row, Rules, Ruling, Shares, SortKey, Source, Task,
+    Row, Rules, Ruling, Shares, SortKey, Source, Task, Weight,
 };
 use cairn_types::{Credits, DeviceId, DutyId, Hash, Rate, Refusal, SectorId, Units, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,7 @@ pub enum Evidence {
     Moves,
     Relayed { units: u64 },
     Rebuilt { of: DeviceId, units: u64 },
+    Weighs { ppm: u32 },
 }
 
 pub struct Toy;
@@ -121,6 +122,7 @@ impl Rules for Toy {
                 Evidence::Lost => drop(lost.insert(item.from)),
                 Evidence::Moves => drop(moves.insert(item.from)),
                 Evidence::Relayed { units } => *relayed.entry(item.from).or_default() += units,
+                Evidence::Weighs { ppm } => out.weights.push(Weight { device: item.from, ppm }),
                 Evidence::Rebuilt { of, units } => out.rows.push(Row {
                     payee: item.from,
                     duty: None,

@@ -2,11 +2,14 @@
 
 use cairn_sector::{Caught, Cheat, RawJudgement, Rules};
 use cairn_types::{DeviceId, Epoch};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Sample, erased, judge, paid, rows};
 use crate::dice::Dice;
 use crate::world::{MapMemory, World};
+
+/// The weight of a device that looks as dear as it lists.
+pub(super) const AS_LISTED: u32 = 1_000_000;
 
 /// How a row of the catalogue is committed.
 #[derive(Clone, Copy)]
@@ -70,7 +73,7 @@ fn attempt<R: Rules>(
     let rules = erased::<R>();
     let (mut honest, mut bent) = (MapMemory::default(), MapMemory::default());
     let mut earlier: Option<World> = None;
-    let mut last = None;
+    let (mut last, mut weights) = (None, BTreeMap::new());
     for epoch in 0..attack.after + attack.epochs.max(1) {
         let clean = sample.world(trial, Epoch(epoch), honest.clone());
         let mut world = sample.world(trial, Epoch(epoch), bent.clone());
@@ -86,11 +89,16 @@ fn attempt<R: Rules>(
         honest.apply(&should.memory);
         bent.apply(&got.memory);
         earlier = Some(clean);
+        weights.extend(got.weights.iter().map(|w| (w.device, w.ppm)));
         last = Some((cheats, should, got));
     }
     let (cheats, should, got) = last.ok_or("no epoch was judged")?;
     if cheats.is_empty() {
         return Err("the attack found no device to cheat with".into());
+    }
+    if cheat.caught == Caught::Dearer {
+        let free = cheats.iter().find(|d| weights.get(d).is_none_or(|ppm| *ppm <= AS_LISTED));
+        return free.map_or(Ok(()), |d| Err(format!("{d} looks no dearer than it lists")));
     }
     verdict(cheat, &cheats, &should, &got)
 }
@@ -99,6 +107,8 @@ fn attempt<R: Rules>(
 fn honest_stay_clear(got: &RawJudgement, cheats: &[DeviceId], name: &str) {
     let framed = got.rows.iter().find(|r| r.fault.is_some() && !cheats.contains(&r.payee));
     assert!(framed.is_none(), "cheat {name} frames an honest device: {framed:?}");
+    let dearer = got.weights.iter().find(|w| w.ppm > AS_LISTED && !cheats.contains(&w.device));
+    assert!(dearer.is_none(), "cheat {name} makes an honest device look dearer: {dearer:?}");
 }
 
 fn verdict(
@@ -117,6 +127,8 @@ fn verdict(
             let free = cheats.iter().find(|d| !hit(d));
             free.map_or(Ok(()), |d| Err(format!("{d} got no fault {code} and earned {}", paid(got, d))))
         }
+        // Looked at over all epochs by the caller.
+        Caught::Dearer => Ok(()),
         Caught::Unpaid if earned == 0 => Ok(()),
         Caught::Unpaid => Err(format!("the cheats earned {earned}, should be nothing (honest: {honest})")),
         Caught::PaidAtMost { ppm } if earned * 1_000_000 <= honest * u128::from(ppm) => Ok(()),

@@ -3,6 +3,7 @@
 use cairn_sector::{DeviceState, Rules};
 use cairn_types::{DeviceId, Epoch};
 
+use super::cheats::AS_LISTED;
 use super::{Sample, erased, history, judge, rows};
 use crate::dice::Dice;
 use crate::world::World;
@@ -66,6 +67,8 @@ pub fn honest_evidence_is_never_a_fault<R: Rules>(sample: &dyn Sample<R>) {
 fn check(judgement: &cairn_sector::RawJudgement, world: &World, memory_limit: usize, what: &str) {
     let fault = judgement.rows.iter().find(|r| r.fault.is_some());
     assert!(fault.is_none(), "{what}: an honest device got a fault: {fault:?}");
+    let dearer = judgement.weights.iter().find(|w| w.ppm > AS_LISTED);
+    assert!(dearer.is_none(), "{what}: an honest device looks dearer than it lists: {dearer:?}");
     rows::check_form(world, judgement, memory_limit, what);
     rows::check_capacity(world, judgement, what);
 }

@@ -69,6 +69,13 @@ pub fn recomputation_gives_the_same<R: Rules>(sample: &dyn Sample<R>) {
             let again = rules.judge(&world.context(), &sliced).expect("the parameters were accepted before");
             assert!(again == expected, "seed {seed}: judging from a generated source differs");
 
+            let devices: Vec<_> = world.registry.devices.values().cloned().collect();
+            let drawn = rules.audits(&world.params, &world.seed, &devices).expect("the parameters are sound");
+            assert!(drawn.is_sorted(), "seed {seed}: drawn audits do not ascend");
+            let known = |d| world.registry.devices.contains_key(d);
+            let sound = drawn.iter().all(|a| known(&a.device) && known(&a.auditor) && a.device != a.auditor);
+            assert!(sound, "seed {seed}: an audit names who is not there, or a device and itself");
+
             let tasks = rules.tasks(&world.context(), None).expect("tasks of a sound world");
             for device in world.registry.devices.keys() {
                 let own = rules.tasks(&world.context(), Some(device)).expect("tasks of one device");

@@ -42,6 +42,10 @@ pub(super) fn check_form(world: &World, judgement: &RawJudgement, memory_limit: 
     for row in &judgement.rows {
         check_row(world, row, what);
     }
+    for weight in &judgement.weights {
+        let known = world.registry.devices.contains_key(&weight.device);
+        assert!(known, "{what}: a weight names {}, which is not in the registry", weight.device);
+    }
     for (key, value) in &judgement.memory {
         assert!(key.len() <= MEMORY_KEY_MAX, "{what}: a memory key has {} bytes", key.len());
         let len = value.as_ref().map_or(0, Vec::len);

@@ -101,6 +101,24 @@ pub const CATALOGUE: &[Cheat] = &[
         "An agent rebuilds garbage and confirms itself: two must sign.",
     ),
     row(
+        "proves-but-does-not-serve",
+        ALWAYS,
+        Caught::Dearer,
+        "Answers challenges, serves nobody: three drawn strangers ask each epoch; from the second on the market sees it dearer.",
+    ),
+    row(
+        "lying-auditor",
+        ALWAYS,
+        HONEST_PAY,
+        "One of three auditors calls everybody unreachable: the median is an honest report, nobody's weight moves.",
+    ),
+    row(
+        "reports-of-those-not-drawn",
+        ALWAYS,
+        HONEST_PAY,
+        "Devices that no seed drew report about everybody, and drawn ones report twice: none of that counts.",
+    ),
+    row(
         "colluding-customer-frames",
         ALWAYS,
         Caught::Unpaid,

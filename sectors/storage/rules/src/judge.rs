@@ -10,12 +10,14 @@ mod holder;
 pub mod note;
 mod pay;
 mod repair;
+mod retrieval;
 
 use cairn_sector::{EpochContext, EvidenceSource, Judgement, SortKey};
 use cairn_types::{DeviceId, LeaseId, PPM};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Storage;
+use crate::audit::Pool;
 use crate::types::{Evidence, Memory, Standing, device_key, read_slot_key, slot_key, slots_prefix};
 use holder::Holder;
 
@@ -58,6 +60,12 @@ pub fn sort_key(from: &DeviceId, evidence: &Evidence) -> SortKey {
         Evidence::Repaired(r) => {
             slot(&r.revision.device, 5, &r.revision.lease, r.revision.slot, r.revision.order())
         }
+        Evidence::Audited(a) => {
+            key.extend_from_slice(&a.device.0);
+            key.push(6);
+            key.extend_from_slice(&a.epoch.0.to_be_bytes());
+            key.extend_from_slice(&from.0);
+        }
     }
     SortKey::new(key)
 }
@@ -75,14 +83,16 @@ fn after(device: &DeviceId) -> Option<Vec<u8>> {
     None
 }
 
-/// See [`cairn_sector::Rules::judge`]. Memory: O(slots of one device).
+/// See [`cairn_sector::Rules::judge`]. Memory: O(slots of one device), and some hundred bytes a device for the draw of auditors.
 pub fn judge(c: &Context<'_>, evidence: &dyn EvidenceSource<Storage>) -> Judgement<Storage> {
     let mut out = Judgement::default();
     let mut rebuilt = BTreeMap::new();
     let mut known = BTreeSet::new();
+    let pool = Pool::new(c.registry.devices());
     for entry in c.registry.devices() {
         known.insert(entry.id);
-        let mut holder = Holder::load(c, entry);
+        let auditors = pool.draw(&c.params, &c.seed, &entry);
+        let mut holder = Holder::load(c, entry, auditors);
         let until = after(&holder.entry.id);
         for item in evidence.scan(&holder.entry.id.0, until.as_deref()) {
             holder.take(item);
@@ -91,6 +101,7 @@ pub fn judge(c: &Context<'_>, evidence: &dyn EvidenceSource<Storage>) -> Judgeme
         let outcome = examine::examine(&holder);
         pay::rows(&mut holder, &outcome, &mut out.rows);
         repair::rows(&mut holder, &outcome, &mut rebuilt, &mut out.rows);
+        retrieval::judge(&holder, &mut out);
         holder.store(&outcome, &mut out.memory);
     }
     forget(c, &known, &mut out.memory);
@@ -99,6 +110,12 @@ pub fn judge(c: &Context<'_>, evidence: &dyn EvidenceSource<Storage>) -> Judgeme
 
 /// Ends the memory of devices that left, except what a repair under way is measured by.
 fn forget(c: &Context<'_>, known: &BTreeSet<DeviceId>, memory: &mut Vec<(Vec<u8>, Option<Memory>)>) {
+    for (key, _) in c.memory.scan(&[3]) {
+        let device = key.get(1..).and_then(|b| b.try_into().ok()).map(DeviceId);
+        if device.is_some_and(|d| !known.contains(&d)) {
+            memory.push((key, None));
+        }
+    }
     for (key, _) in c.memory.scan(&[1]) {
         let Some(device) = key.get(1..).and_then(|b| b.try_into().ok()).map(DeviceId) else { continue };
         if known.contains(&device) {

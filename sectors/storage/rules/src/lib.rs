@@ -6,6 +6,7 @@
 
 pub mod admit;
 mod attribute;
+pub mod audit;
 pub mod cheats;
 mod dispute;
 mod escrow;
@@ -19,8 +20,8 @@ pub mod tasks;
 pub mod types;
 
 use cairn_sector::{
-    Admission, Demand, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits, Quote, Rules, Ruling,
-    Shares, SortKey, Task,
+    Admission, Audit, Demand, DeviceEntry, DisputeContext, EpochContext, EvidenceSource, Judgement, Limits,
+    Quote, Rules, Ruling, Seed, Shares, SortKey, Task,
 };
 use cairn_types::{Credits, DeviceId, Refusal, SectorId};
 
@@ -77,6 +78,9 @@ impl Rules for Storage {
     }
     fn tasks(c: &EpochContext<'_, Self>, whom: Option<&DeviceId>) -> Vec<Task> {
         tasks::tasks(c, whom)
+    }
+    fn audits(params: &Params, seed: &Seed, devices: &[DeviceEntry]) -> Vec<Audit> {
+        audit::audits(params, seed, devices)
     }
     fn sort_key(from: &DeviceId, evidence: &Evidence) -> SortKey {
         judge::sort_key(from, evidence)

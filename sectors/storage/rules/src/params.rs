@@ -8,11 +8,13 @@ use crate::types::Params;
 pub const MAX_CAPACITY_CHUNKS: u64 = 1 << 41;
 /// Most challenges of one device and epoch that any parameters may allow.
 pub const MAX_CHALLENGES: u32 = 4096;
+/// Most chunks of one audit that any parameters may allow: their proofs fit one message.
+pub const MAX_AUDIT_CHUNKS: u32 = 256;
 
 /// See [`cairn_sector::Rules::check`].
 pub fn check(p: &Params) -> Result<(), Refusal> {
     let ppm = u32::try_from(PPM).unwrap_or(u32::MAX);
-    let bounds: [(&str, bool, &str); 15] = [
+    let bounds: [(&str, bool, &str); 19] = [
         ("epoch_seconds", (1..=86_400).contains(&p.epoch_seconds), "1 to 86400"),
         ("min_capacity_chunks", p.min_capacity_chunks >= 1, "at least 1"),
         (
@@ -35,6 +37,10 @@ pub fn check(p: &Params) -> Result<(), Refusal> {
         ("silent_epochs", (1..=720).contains(&p.silent_epochs), "1 to 720"),
         ("severity_factor", (3..=100).contains(&p.severity_factor), "3 to 100"),
         ("max_slots", (1..=64).contains(&p.max_slots), "1 to 64"),
+        ("audit_chunks", p.audit_chunks <= MAX_AUDIT_CHUNKS, "at most 256"),
+        ("audit_log_ms", (6..=20).contains(&p.audit_log_ms), "6 to 20"),
+        ("audit_half_life", (1..=720).contains(&p.audit_half_life), "1 to 720 epochs"),
+        ("audit_surcharge_ppm", p.audit_surcharge_ppm <= 7 * ppm, "at most 7000000"),
         ("repair_ppm, reservation_ppm", p.repair_ppm <= ppm && p.reservation_ppm <= ppm, "at most 1000000"),
     ];
     if let Some((name, _, range)) = bounds.iter().find(|(_, inside, _)| !inside) {
@@ -79,6 +85,10 @@ mod tests {
         refused(|p| p.max_slots = 65, "max_slots");
         refused(|p| p.max_challenges = 5000, "max_challenges");
         refused(|p| p.silent_epochs = 0, "silent_epochs");
+        refused(|p| p.audit_chunks = 257, "audit_chunks");
+        refused(|p| p.audit_log_ms = 5, "audit_log_ms");
+        refused(|p| p.audit_half_life = 0, "audit_half_life");
+        refused(|p| p.audit_surcharge_ppm = 7_000_001, "audit_surcharge_ppm");
         refused(|p| (p.lost_ppm, p.lost_chunks, p.within) = (100, 1, 1), "detection target");
     }
 }

@@ -3,7 +3,7 @@
 use cairn_crypto::keys::{PublicKey, SecretKey, Signature, SignatureError};
 use cairn_types::{DeviceId, encode};
 
-use crate::types::{CoSigned, Receipt, Repaired, Revision, SignedReceipt, Signer};
+use crate::types::{Ask, CoSigned, Receipt, Repaired, Revision, SignedReceipt, Signer};
 
 /// The customer (the lease's key) agrees to a revision.
 pub const REVISION: &str = "cairn/storage/revision/v1";
@@ -15,6 +15,20 @@ pub const ACCEPT: &str = "cairn/storage/accept/v1";
 pub const RECEIPT: &str = "cairn/storage/receipt/v1";
 /// Customer or second agent read a rebuilt slot back and found it right.
 pub const CONFIRM: &str = "cairn/storage/confirm/v1";
+
+/// A drawn auditor asks for chunks (its device key).
+pub const AUDIT: &str = "cairn/storage/audit/v1";
+
+impl Ask {
+    /// Signed by the auditor.
+    pub fn sign(&self, auditor_key: &SecretKey) -> Signature {
+        auditor_key.sign(AUDIT, &encode(self))
+    }
+    /// Checks the auditor's signature.
+    pub fn check(&self, auditor_key: &PublicKey, signature: &Signature) -> Result<(), SignatureError> {
+        auditor_key.verify(AUDIT, &encode(self), signature)
+    }
+}
 
 impl Revision {
     /// The customer's side, to be sent to the device.

@@ -1,17 +1,19 @@
 //! Everything that leaves the process, byte by byte in `docs/reference/storage-formats.md`.
 
+mod audit;
 mod evidence;
 mod market;
 mod memory;
 mod params;
 
+pub use audit::{Ask, Audited, Median, Retrieval, Seen};
 pub use evidence::{
     Answer, AnswerBody, Challenge, Claim, CoSigned, Commitment, Confirmer, Defence, DisputeLeaf, Dropped,
     Evidence, Fragment, LeafProof, Receipt, Repaired, Revision, SignedReceipt, Signer,
 };
 pub use market::{Kind, Offer, Order};
 pub(crate) use memory::read_slot_key;
-pub use memory::{Cap, DeviceRecord, Memory, Standing, device_key, slot_key, slots_prefix};
+pub use memory::{Cap, DeviceRecord, Memory, Standing, device_key, retrieval_key, slot_key, slots_prefix};
 pub use params::Params;
 
 /// KiB-seconds at rest: unit kind 0.

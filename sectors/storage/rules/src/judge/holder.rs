@@ -9,8 +9,8 @@ use super::examine::Outcome;
 use super::{Context, SlotId, referenced, standing};
 use crate::params::MAX_CHALLENGES;
 use crate::types::{
-    Answer, Cap, CoSigned, DeviceRecord, Dropped, Evidence, Memory, Repaired, Revision, SignedReceipt,
-    Signer, Standing, device_key, read_slot_key, slot_key, slots_prefix,
+    Answer, Audited, Cap, CoSigned, DeviceRecord, Dropped, Evidence, Memory, Repaired, Revision, Seen,
+    SignedReceipt, Signer, Standing, device_key, read_slot_key, slot_key, slots_prefix,
 };
 
 /// Answers kept at most: one more than any device may be asked, so that a longer list is seen to be too long.
@@ -32,10 +32,14 @@ pub(super) struct Holder<'c, 'a> {
     pub answers: Vec<Answer>,
     pub repairs: Vec<Repaired>,
     foreign: Vec<CoSigned>,
+    /// Who was drawn to audit the device.
+    auditors: Vec<DeviceId>,
+    /// What each of them reports. `None`: it contradicts itself, which counts as no report.
+    pub reports: BTreeMap<DeviceId, Option<Seen>>,
 }
 
 impl<'c, 'a> Holder<'c, 'a> {
-    pub fn load(c: &'c Context<'a>, entry: DeviceEntry) -> Self {
+    pub fn load(c: &'c Context<'a>, entry: DeviceEntry, auditors: Vec<DeviceId>) -> Self {
         let record = match c.memory.get(&device_key(&entry.id)) {
             Some(Memory::Device(record)) => Some(record),
             _ => None,
@@ -52,6 +56,8 @@ impl<'c, 'a> Holder<'c, 'a> {
             answers: Vec::new(),
             repairs: Vec::new(),
             foreign: Vec::new(),
+            auditors,
+            reports: BTreeMap::new(),
             entry,
         };
         for (lease, slots) in c.registry.leases_of(&holder.entry.id) {
@@ -122,6 +128,7 @@ impl<'c, 'a> Holder<'c, 'a> {
             Evidence::Receipt(r) if own => self.receipt(&r),
             Evidence::Answer(a) if own => self.keep_answer(a),
             Evidence::Repaired(r) => self.keep_repair(*r),
+            Evidence::Audited(a) => self.keep_report(item.from, &a),
             Evidence::Dropped(_) | Evidence::Receipt(_) | Evidence::Answer(_) => None,
         };
     }
@@ -283,6 +290,17 @@ impl<'c, 'a> Holder<'c, 'a> {
         let due =
             !standing.rebuilt && standing.tree == r.revision.tree && standing.order() == r.revision.order();
         due.then(|| self.repairs.push(r))
+    }
+
+    fn keep_report(&mut self, from: DeviceId, a: &Audited) -> Option<()> {
+        if a.epoch != self.c.epoch || !self.auditors.contains(&from) {
+            return None;
+        }
+        let known = self.reports.entry(from).or_insert(Some(a.seen));
+        if *known != Some(a.seen) {
+            *known = None;
+        }
+        Some(())
     }
 
     /// Writes back what changed.

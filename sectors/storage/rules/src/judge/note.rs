@@ -22,6 +22,19 @@ pub const FORGED: u16 = 15;
 pub const DROPPED: u16 = 16;
 /// A slot was rebuilt and confirmed; paid from the bond of the one who lost it.
 pub const REBUILT: u16 = 20;
+/// The middle one of the retrieval audits was served, but late.
+pub const AUDIT_SLOW: u16 = 30;
+/// The middle one of the retrieval audits got other bytes than those committed to.
+pub const AUDIT_WRONG: u16 = 31;
+/// The middle one of the retrieval audits was not given the chunks.
+pub const AUDIT_REFUSED: u16 = 32;
+/// The middle one of the retrieval audits got no answer.
+pub const AUDIT_UNREACHABLE: u16 = 33;
+
+/// True for notes about retrieval audits: they pay nothing and cost nothing but the place in the market.
+pub const fn is_audit(note: u16) -> bool {
+    note >= AUDIT_SLOW && note <= AUDIT_UNREACHABLE
+}
 
 /// One sentence with the next action.
 pub fn explain(note: u16) -> &'static str {
@@ -47,6 +60,18 @@ pub fn explain(note: u16) -> &'static str {
         FORGED => "an answer does not verify; the bond is locked, a dispute can be opened within the window",
         DROPPED => "the device declared the slot gone; it is rebuilt elsewhere at the bond's expense",
         REBUILT => "a rebuilt slot was confirmed; paid from the bond of the device that lost it",
+        AUDIT_SLOW => {
+            "retrieval audits were answered late; the price looks higher to orders while that lasts, look at uplink and disk"
+        }
+        AUDIT_WRONG => {
+            "retrieval audits got other bytes than committed to; the price looks higher to orders, run doctor on the disk"
+        }
+        AUDIT_REFUSED => {
+            "retrieval audits were refused chunks; the price looks higher to orders until they are served again"
+        }
+        AUDIT_UNREACHABLE => {
+            "retrieval audits got no answer; the price looks higher to orders, make the data plane reachable"
+        }
         _ => "unknown note; use a newer program version",
     }
 }

@@ -7,6 +7,8 @@ use cairn_crypto::merkle::chunk::{ChunkProof, chunk_count};
 use cairn_crypto::merkle::sum::{SumProof, SumRoot};
 use cairn_types::{DeviceId, Epoch, Hash, LeaseId, NetworkId, encode};
 
+use super::Audited;
+
 /// A fragment as a slot's tree names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Fragment {
@@ -219,6 +221,8 @@ pub enum Evidence {
     Answer(Answer),
     /// A rebuilt slot, brought by anybody.
     Repaired(Box<Repaired>),
+    /// What a drawn auditor saw.
+    Audited(Audited),
 }
 
 /// "Serve this chunk of what you signed for."

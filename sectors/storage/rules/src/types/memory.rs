@@ -1,13 +1,14 @@
 //! What the sector remembers between epochs.
 //!
-//! Keys: `[1][device]` for a device's record, `[2][device][lease][slot, big endian]` for what stands in a slot.
+//! Keys: `[1][device]` for a device's record, `[2][device][lease][slot, big endian]` for what stands in a slot,
+//! `[3][device]` for how it served its auditors.
 //! A scan over `[2][device]` meets the slots in the order of the operator tree.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_crypto::merkle::sum::SumRoot;
 use cairn_types::{DeviceId, Epoch, LeaseId, NetworkId};
 
-use super::{Revision, Signer};
+use super::{Retrieval, Revision, Signer};
 
 /// One value of the memory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
@@ -16,6 +17,8 @@ pub enum Memory {
     Device(DeviceRecord),
     /// Under `[2][device][lease][slot]`.
     Slot(Standing),
+    /// Under `[3][device]`.
+    Retrieval(Retrieval),
 }
 
 /// How a device has proven itself.
@@ -97,6 +100,13 @@ impl Standing {
 /// Key of a device's record.
 pub fn device_key(device: &DeviceId) -> Vec<u8> {
     let mut key = vec![1];
+    key.extend_from_slice(device.as_bytes());
+    key
+}
+
+/// Key of a device's retrieval record.
+pub fn retrieval_key(device: &DeviceId) -> Vec<u8> {
+    let mut key = vec![3];
     key.extend_from_slice(device.as_bytes());
     key
 }

@@ -47,6 +47,14 @@ pub struct Params {
     pub grace_epochs: u32,
     /// Epochs of full at-rest price that must lie in escrow when a lease opens.
     pub escrow_epochs: u32,
+    /// Chunks that an auditor asks for at once, at most 256; 0 = no audits.
+    pub audit_chunks: u32,
+    /// An audit that is answered within 2^this milliseconds is worth all, each doubling beyond it half. `6..=20`.
+    pub audit_log_ms: u8,
+    /// Epochs in which a retrieval score goes half the way to what auditors see. `1..=720`.
+    pub audit_half_life: u32,
+    /// How much dearer than it lists a device that never serves looks to the market, in millionths; at most 7,000,000.
+    pub audit_surcharge_ppm: u32,
 }
 
 impl Default for Params {
@@ -73,6 +81,11 @@ impl Default for Params {
             exposure_kib: 16 << 10,
             grace_epochs: 72,
             escrow_epochs: 24,
+            // About 150 KiB with the proofs: a home uplink carries that in a second, and a disk that only pretends does not.
+            audit_chunks: 64,
+            audit_log_ms: 12,
+            audit_half_life: 24,
+            audit_surcharge_ppm: 3_000_000,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How each row of the catalogue is committed.
 
-use cairn_sector::Registry;
+use cairn_sector::{Audit, Registry};
 use cairn_storage_rules::prove::{OperatorTree, locate_fragment};
 use cairn_storage_rules::sign;
 use cairn_storage_rules::types::*;
@@ -36,6 +36,9 @@ pub fn all() -> Vec<Attack> {
         with("forged-receipt", 1, 1, |w, _, dice| forged_receipt(w, dice)),
         with("same-root-in-many-leases", 1, 1, |w, _, dice| same_root(w, dice)),
         with("lying-repairer", 2, 1, |w, _, dice| lying_repairer(w, dice)),
+        with("proves-but-does-not-serve", 1, 2, |w, _, dice| serves_nobody(w, dice)),
+        with("lying-auditor", 1, 4, |w, _, dice| lying_auditor(w, dice)),
+        with("reports-of-those-not-drawn", 1, 4, |w, _, dice| undrawn(w, dice)),
         with("colluding-customer-frames", 1, 1, |w, _, dice| framed(w, dice)),
     ]
 }
@@ -58,6 +61,34 @@ fn drop_share(w: &mut World, dice: &mut Dice, of: u64, silent: bool) -> Vec<Devi
     let hit = answers.iter().any(|a| a.body == AnswerBody::Missing);
     post(w, &device, if hit && silent { vec![] } else { answers });
     vec![device]
+}
+
+/// Proves everything; whoever is drawn to ask it gets nothing.
+fn serves_nobody(w: &mut World, dice: &mut Dice) -> Vec<DeviceId> {
+    let Some((device, _)) = one(w, dice) else { return vec![] };
+    for a in drawn(w).into_iter().filter(|a| a.device == device) {
+        report_instead(w, a, if dice.chance(500_000) { Seen::Refused } else { Seen::Unreachable });
+    }
+    vec![device]
+}
+
+fn lying_auditor(w: &mut World, dice: &mut Dice) -> Vec<DeviceId> {
+    let Some((liar, _)) = one(w, dice) else { return vec![] };
+    for a in drawn(w).into_iter().filter(|a| a.auditor == liar) {
+        report_instead(w, a, Seen::Unreachable);
+    }
+    vec![liar]
+}
+
+/// A liar of whom nobody asked anything, and who says another thing beside what it says where it was asked.
+fn undrawn(w: &mut World, dice: &mut Dice) -> Vec<DeviceId> {
+    let Some((liar, _)) = one(w, dice) else { return vec![] };
+    for device in w.registry.ids() {
+        report(w, Audit { device, auditor: liar }, Seen::Wrong);
+        let old = Audited { epoch: w.epoch.plus(1), device, seen: Seen::Wrong };
+        submit(w, &liar, &Evidence::Audited(old));
+    }
+    vec![liar]
 }
 
 fn stale_proof(w: &mut World, before: &World, dice: &mut Dice) -> Vec<DeviceId> {

@@ -56,10 +56,17 @@ impl Sample<Storage> for Network {
                 Evidence::Answer(leaf),
                 Evidence::Answer(Answer { epoch: Epoch(1), index: 5, body: AnswerBody::Missing }),
                 Evidence::Repaired(Box::new(repaired)),
+                Evidence::Audited(Audited { epoch: Epoch(1), device, seen: Seen::Served { log_ms: 9 } }),
+                Evidence::Audited(Audited { epoch: Epoch(2), device, seen: Seen::Unreachable }),
             ],
             memory: vec![
                 Memory::Device(DeviceRecord { silent: 1, suspect: true, misses: 2 }),
                 Memory::Slot(standing),
+                Memory::Retrieval(Retrieval {
+                    score: 900_000,
+                    weight: 1_250_000,
+                    medians: vec![Median { epoch: Epoch(1), seen: Seen::Wrong, reports: 2, quality: 0 }; 8],
+                }),
             ],
             sale: vec![()],
             claim: vec![Claim { revision: held.signed(), position: 3 }],

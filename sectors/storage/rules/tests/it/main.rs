@@ -8,4 +8,5 @@ mod conformance;
 mod dispute;
 mod net;
 mod repair;
+mod retrieval;
 mod scenarios;

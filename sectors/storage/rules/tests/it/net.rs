@@ -2,12 +2,12 @@
 
 use cairn_crypto::merkle::chunk::{ChunkProof, Outboard, group_range, prove_chunk};
 use cairn_crypto::merkle::sum::{SumProof, SumTree};
-use cairn_sector::{Erased, RawJudgement, RawMemory, Registry, Row, Rules};
-use cairn_storage_rules::Storage;
+use cairn_sector::{Audit, Erased, RawJudgement, RawMemory, Registry, Row, Rules};
 use cairn_storage_rules::prove::{
     ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree,
 };
 use cairn_storage_rules::types::*;
+use cairn_storage_rules::{Storage, audit};
 use cairn_testkit::world::{self, MapMemory, World, account_id, device_id, device_key, lease_key};
 use cairn_types::{DeviceId, DutyId, Epoch, Hash, LeaseId, Rate, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,14 +73,15 @@ pub fn empty(shape: &Shape, seed: u64, epoch: Epoch, memory: MapMemory) -> World
     let p = params(shape);
     let mut w = World::new(seed, epoch, encode(&p));
     w.memory = memory;
-    let admission = Storage::admit(&p, &offer()).unwrap();
     for n in 0..shape.devices + 2 {
         let account = account_id(seed, n);
+        let offer = Offer { domains: vec![Hash::derive("site", &[&n.to_le_bytes()])], ..offer() };
+        let admission = Storage::admit(&p, &offer).unwrap();
         w.registry.add_device(world::device(
             Storage::ID,
             device_id(seed, n),
             account,
-            encode(&offer()),
+            encode(&offer),
             &admission,
         ));
     }
@@ -112,7 +113,36 @@ pub fn honest(shape: &Shape, seed: u64, epoch: Epoch, memory: MapMemory) -> Worl
         let disk = Disk::of(shape, &w, &device, epoch);
         disk.act(&mut w);
     }
+    for a in drawn(&w) {
+        report(&mut w, a, Seen::Served { log_ms: 9 });
+    }
     w
+}
+
+/// The audits of the epoch.
+pub fn drawn(w: &World) -> Vec<Audit> {
+    let p: Params = cairn_types::decode(&w.params).unwrap();
+    let devices: Vec<_> = w.registry.devices.values().cloned().collect();
+    audit::audits(&p, &w.seed, &devices)
+}
+
+pub fn report(w: &mut World, a: Audit, seen: Seen) {
+    submit(w, &a.auditor, &Evidence::Audited(Audited { epoch: w.epoch, device: a.device, seen }));
+}
+
+/// Replaces what an auditor reports about a device.
+pub fn report_instead(w: &mut World, a: Audit, seen: Seen) {
+    let about = |e: &Evidence| matches!(e, Evidence::Audited(r) if r.device == a.device);
+    w.evidence.retain(|(d, b)| *d != a.auditor || !cairn_types::decode(b).is_ok_and(|e| about(&e)));
+    report(w, a, seen);
+}
+
+/// How a device served its auditors, as the memory has it.
+pub fn retrieval(memory: &MapMemory, device: &DeviceId) -> Option<Retrieval> {
+    match cairn_types::decode(&memory.get(&retrieval_key(device))?).unwrap() {
+        Memory::Retrieval(r) => Some(r),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What one slot holds.
@@ -260,7 +290,7 @@ pub fn receipt(w: &World, r: &Revision, served_kib: u64) -> Receipt {
 pub fn standing(memory: &MapMemory, device: &DeviceId, id: SlotId) -> Option<Standing> {
     match cairn_types::decode(&memory.get(&slot_key(device, &id.0, id.1))?).unwrap() {
         Memory::Slot(s) => Some(s),
-        Memory::Device(_) => None,
+        Memory::Device(_) | Memory::Retrieval(_) => None,
     }
 }
 
