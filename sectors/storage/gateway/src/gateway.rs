@@ -65,6 +65,8 @@ pub struct Config {
     pub snapshot_after: u64,
     /// How often revisions, receipts and healing run by themselves; `None`: only when called.
     pub upkeep: Option<Duration>,
+    /// Epochs after which a data lease from which everything was deleted is closed.
+    pub idle_epochs: u64,
     /// How long a start waits for log replicas.
     pub recover: Duration,
     /// Replicas of the log that must answer at a start; `None`: enough to be sure of its end.
@@ -82,6 +84,7 @@ impl Config {
             pack_window: Duration::from_millis(3),
             snapshot_after: 16 << 20,
             upkeep: Some(Duration::from_secs(30)),
+            idle_epochs: 6,
             recover: Duration::from_secs(20),
             accept_replicas: None,
         }
@@ -272,7 +275,8 @@ impl Gateway {
         self.heal().await?;
         self.flush_revisions().await?;
         self.flush_receipts().await;
-        Ok(())
+        // Last: what was served is signed for before the lease ends.
+        self.close_idle().await
     }
 
     /// Stops all background work. Requests under way fail.
