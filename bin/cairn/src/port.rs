@@ -86,6 +86,10 @@ impl ChainPort for Port {
         self.run(Action::Fund { lease: *id, credits: escrow }).await.map(|_| ())
     }
 
+    async fn close(&self, id: &LeaseId) -> Result<(), GatewayError> {
+        self.run(Action::Close { lease: *id }).await.map(|_| ())
+    }
+
     async fn charged(&self, id: &LeaseId) -> Result<Credits, GatewayError> {
         let charged = self.client().charge_proof(Storage::ID, id).await.map_err(chain)?;
         Ok(charged.map_or(Credits::ZERO, |c| c.1))

@@ -68,6 +68,8 @@ pub struct Config {
     pub upkeep: Option<Duration>,
     /// Seconds of a day for lifecycle rules. Anything but 86,400 is for tests.
     pub day: u64,
+    /// Epochs after which a data lease from which everything was deleted is closed.
+    pub idle_epochs: u64,
     /// How long a start waits for log replicas.
     pub recover: Duration,
     /// Replicas of the log that must answer at a start; `None`: enough to be sure of its end.
@@ -90,6 +92,7 @@ impl Config {
             snapshot_after: 16 << 20,
             upkeep: Some(Duration::from_secs(30)),
             day: 86_400,
+            idle_epochs: 6,
             recover: Duration::from_secs(20),
             accept_replicas: None,
         }
@@ -354,7 +357,8 @@ impl Gateway {
         self.flush_revisions().await?;
         self.flush_receipts().await;
         self.expire(crate::s3::seconds()).await?;
-        Ok(())
+        // Last: what was served is signed for before the lease ends.
+        self.close_idle().await
     }
 
     /// Stops all background work. Requests under way fail.

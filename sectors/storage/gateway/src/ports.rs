@@ -30,6 +30,8 @@ pub trait ChainPort: Send + Sync + 'static {
     async fn lease(&self, id: &LeaseId) -> Result<Option<LeaseEntry>, GatewayError>;
     /// Adds escrow.
     async fn fund(&self, id: &LeaseId, escrow: Credits) -> Result<(), GatewayError>;
+    /// Ends a lease: the present epoch is the last one charged, and what is left goes back to the account.
+    async fn close(&self, id: &LeaseId) -> Result<(), GatewayError>;
     /// What settlements charged a lease so far; 0 before the first.
     async fn charged(&self, id: &LeaseId) -> Result<Credits, GatewayError>;
     /// Credits that the customer's account may still put into escrows.

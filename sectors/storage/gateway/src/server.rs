@@ -82,7 +82,8 @@ pub fn serve(
 ) -> std::io::Result<ServerHandle> {
     let address = listener.local_addr()?;
     let mut builder = S3ServiceBuilder::new(GatewayS3::new(Arc::clone(&gateway), config.region.clone()));
-    builder.set_auth(GatewayAuth(gateway));
+    builder.set_auth(GatewayAuth(Arc::clone(&gateway)));
+    builder.set_route(crate::car::IpfsRoute::new(gateway));
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(accept(listener, builder.build(), config, stopped));
     Ok(ServerHandle { address, stop, task })

@@ -53,6 +53,33 @@ impl Gateway {
         Ok(())
     }
 
+    /// Closes data leases from which everything was deleted some epochs ago: the room goes back to the operators, and
+    /// what is left of the escrow to the account. The next write orders a new one.
+    ///
+    /// # Errors
+    /// The chain does not say which epoch it is.
+    pub(super) async fn close_idle(&self) -> Result<(), GatewayError> {
+        let now = self.chain.epoch().await?;
+        for lease in self.volume.leases() {
+            let id = lease.id();
+            let empty = self.index().chunks_of(&id) == 0;
+            if lease.idle_epochs(empty, now) < self.config.idle_epochs || !self.volume.retire(&lease) {
+                continue;
+            }
+            match self.chain.close(&id).await {
+                Ok(()) => {
+                    tracing::info!(lease = %id, "storage.gateway.closed: nothing lay there any more");
+                    self.volume.forget(&id);
+                }
+                Err(error) => {
+                    lease.set_retired(false);
+                    tracing::warn!(lease = %id, %error, "storage.gateway.not_closed");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Notes whether a lease takes more data; says so when that ends.
     fn mark(&self, escrow: &Escrow) {
         let paid = !escrow.is_empty();

@@ -152,6 +152,19 @@ impl ChainPort for MemoryChain {
         entry.deposited = entry.deposited.saturating_add(escrow);
         Ok(())
     }
+    async fn close(&self, id: &LeaseId) -> Result<(), GatewayError> {
+        let left = {
+            let leases = lock(&self.leases);
+            let entry = leases.get(id).filter(|e| e.closing.is_none());
+            let entry = entry.ok_or_else(|| GatewayError::Chain("lease.closing".into()))?;
+            entry.deposited.saturating_sub(lock(&self.charged).get(id).copied().unwrap_or_default())
+        };
+        self.end(id);
+        // On a real chain an epoch later.
+        let mut free = lock(&self.credits);
+        *free = free.saturating_add(left);
+        Ok(())
+    }
     async fn charged(&self, id: &LeaseId) -> Result<Credits, GatewayError> {
         Ok(lock(&self.charged).get(id).copied().unwrap_or_default())
     }

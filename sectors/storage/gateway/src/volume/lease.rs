@@ -6,9 +6,9 @@ use crate::ports::{ChainPort, NOBODY, Pen, Seat};
 use cairn_sector::LeaseEntry;
 use cairn_storage_codec::Profile;
 use cairn_storage_rules::types::{Kind, Order};
-use cairn_types::{DeviceId, LeaseId, decode_bounded};
+use cairn_types::{DeviceId, Epoch, LeaseId, decode_bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// A lease with the right to write to it.
 pub struct Lease {
@@ -17,6 +17,21 @@ pub struct Lease {
     chunks_per_slot: u64,
     seats: RwLock<Arc<Vec<Seat>>>,
     paid: AtomicBool,
+    /// No more data comes here: it will be closed.
+    retired: AtomicBool,
+    /// Since when it is empty, once it held something.
+    idle: Mutex<Idle>,
+}
+
+/// Whether a lease is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// It has held nothing yet.
+    Fresh,
+    /// It holds something.
+    Used,
+    /// All that it held was deleted; first seen in this epoch.
+    Since(Epoch),
 }
 
 impl Lease {
@@ -34,6 +49,8 @@ impl Lease {
             chunks_per_slot: order.chunks_per_slot,
             seats: RwLock::new(Arc::new(seats)),
             paid: AtomicBool::new(true),
+            retired: AtomicBool::new(false),
+            idle: Mutex::new(Idle::Fresh),
         })
     }
     /// Its id.
@@ -63,6 +80,27 @@ impl Lease {
     /// Says whether its escrow covers more data; what was said before.
     pub fn set_paid(&self, paid: bool) -> bool {
         self.paid.swap(paid, Ordering::Relaxed)
+    }
+    /// Will it be closed?
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+    /// Says whether it will be closed.
+    pub fn set_retired(&self, retired: bool) {
+        self.retired.store(retired, Ordering::Relaxed);
+    }
+    /// Notes whether it holds anything; for how many epochs it has been empty after it held something.
+    pub fn idle_epochs(&self, empty: bool, now: Epoch) -> u64 {
+        let mut idle = super::lock(&self.idle);
+        *idle = match *idle {
+            _ if !empty => Idle::Used,
+            Idle::Used => Idle::Since(now),
+            other => other,
+        };
+        match *idle {
+            Idle::Since(epoch) => now.0.saturating_sub(epoch.0),
+            Idle::Fresh | Idle::Used => 0,
+        }
     }
     /// Takes over the slots as the chain has them.
     pub fn set_seats(&self, seats: Vec<Seat>) {

@@ -172,7 +172,7 @@ impl Volume {
         let mut claims = lock(&self.claims);
         let leases = self.leases();
         let unpaid = leases.iter().any(|l| !l.is_paid());
-        for lease in leases.into_iter().rev().filter(|l| l.is_paid()) {
+        for lease in leases.into_iter().rev().filter(|l| l.is_paid() && !l.is_retired()) {
             let chunks = segment_plain(lease.profile()).div_ceil(u64::from(lease.profile().k()) << 10);
             let claimed = claims.get(&lease.id()).copied().unwrap_or(0);
             let used = self.used_chunks(&lease.id()).saturating_add(claimed);
@@ -183,6 +183,22 @@ impl Volume {
             }
         }
         Err(if unpaid { GatewayError::Unpaid } else { GatewayError::Full })
+    }
+
+    /// Takes no more data for a lease, if it holds nothing and nothing is on its way to it.
+    pub fn retire(&self, lease: &Lease) -> bool {
+        // Whoever writes holds a claim, then a pending segment, then one in the index; the claims are given under this lock.
+        let claims = lock(&self.claims);
+        let free = claims.get(&lease.id()).copied().unwrap_or(0) == 0 && self.used_chunks(&lease.id()) == 0;
+        if free {
+            lease.set_retired(true);
+        }
+        free
+    }
+
+    /// Takes no more notice of a lease that was closed.
+    pub fn forget(&self, id: &LeaseId) {
+        super::write(&self.leases).remove(id);
     }
 
     /// Stores a sealed segment at all its slots; pending until committed or abandoned.

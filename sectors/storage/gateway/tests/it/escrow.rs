@@ -2,6 +2,7 @@ use crate::support::*;
 use cairn_storage_gateway::error::GatewayError;
 use cairn_storage_gateway::gateway::Gateway;
 use cairn_storage_gateway::memory::World;
+use cairn_storage_gateway::ports::ChainPort;
 use std::sync::Arc;
 
 /// A gateway whose data lease costs 48 credits an epoch when full, with 1,000 in each escrow and `free` on the account.
@@ -118,4 +119,56 @@ async fn a_vacant_slot_does_not_stop_the_upkeep() {
     world.chain.reassign(&lease, 3, world.chain.device(15));
     g.upkeep().await.unwrap();
     assert_eq!(g.health().incomplete, 0, "healed on the new holder");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_from_which_all_was_deleted_is_closed_and_refunded() {
+    let (world, g) = paying(1_000).await;
+    let data = bytes(50_000, 1);
+    let leases = async || g.escrows().await.unwrap().len();
+    for epoch in 2..20 {
+        world.chain.set_epoch(epoch);
+        g.upkeep().await.unwrap();
+    }
+    assert_eq!(leases().await, 2, "one that was never used waits for its first object");
+    put(&g, "a", &data).await.unwrap();
+    put(&g, "b", &data).await.unwrap();
+    let lease = g.escrows().await.unwrap()[1].lease;
+    world.chain.charge(&lease, 400);
+    g.delete_object("b", "a").await.unwrap();
+    for epoch in 20..40 {
+        world.chain.set_epoch(epoch);
+        g.upkeep().await.unwrap();
+    }
+    assert_eq!(leases().await, 2, "something lies there");
+    g.delete_object("b", "b").await.unwrap();
+    for epoch in 40..46 {
+        world.chain.set_epoch(epoch);
+        g.upkeep().await.unwrap();
+        assert_eq!(leases().await, 2, "for a while it may be used again");
+    }
+    world.chain.set_epoch(46);
+    g.upkeep().await.unwrap();
+    assert_eq!(leases().await, 1, "the log stays");
+    assert!(world.chain.find(&lease).unwrap().closing.is_some());
+    assert_eq!(world.chain.credits().await.unwrap().0, 1_600, "what was not earned came back");
+    put(&g, "c", &data).await.unwrap();
+    assert!(get(&g, "c").await.unwrap() == data, "in a lease of its own");
+    assert_ne!(g.escrows().await.unwrap()[1].lease, lease);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_lease_that_is_used_again_stays() {
+    let (world, g) = paying(0).await;
+    let data = bytes(50_000, 1);
+    let lease = g.escrows().await.unwrap()[1].lease;
+    for round in 0u64..5 {
+        put(&g, "k", &data).await.unwrap();
+        for epoch in 0..5 {
+            world.chain.set_epoch(10 * round + epoch + 2);
+            g.upkeep().await.unwrap();
+            g.delete_object("b", "k").await.unwrap();
+        }
+    }
+    assert_eq!(g.escrows().await.unwrap()[1].lease, lease);
 }

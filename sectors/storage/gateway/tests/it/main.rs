@@ -1,5 +1,6 @@
 //! The whole gateway in one process, over operators in memory.
 
+mod car;
 mod escrow;
 mod faults;
 mod objects;
