@@ -1,5 +1,6 @@
 //! The customer's side of storage: an S3 endpoint whose state lies encrypted at the operators.
 
+pub mod access;
 pub mod car;
 pub mod commit;
 pub mod digest;
