@@ -55,7 +55,7 @@ impl Default for Limits {
             pause: Duration::from_secs(10),
             transfer: Duration::from_secs(60),
             idle: Duration::from_secs(60),
-            silence: Duration::from_secs(8),
+            silence: Duration::from_secs(6),
         }
     }
 }
