@@ -158,7 +158,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// Installs packages of the system; false when that is not for us to do (not root, no apt).
-fn apt(packages: &[&str]) -> Result<bool> {
+pub fn apt(packages: &[&str]) -> Result<bool> {
     if !run::present("apt-get") || !is_root() {
         eprintln!("xtask: needed: {}; install it by hand (no apt here, or not root)", packages.join(" "));
         return Ok(false);
@@ -177,10 +177,18 @@ fn is_root() -> bool {
     asked.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// Builds the binary under the profile of the tests and asks cargo where it put it.
 fn build() -> Result<PathBuf> {
+    artifact(&["build", "-p", "cairn"], "cairn")
+}
+
+/// Builds a program under the profile of the tests and asks cargo where it put it.
+///
+/// # Errors
+/// When it does not build, or cargo builds no program of that name.
+pub fn artifact(build: &[&str], name: &str) -> Result<PathBuf> {
     let mut child = run::cargo()
-        .args(["build", "-p", "cairn", "--message-format=json-render-diagnostics"])
+        .args(build)
+        .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo")?;
@@ -188,16 +196,16 @@ fn build() -> Result<PathBuf> {
     let mut binary = None;
     for message in Message::parse_stream(BufReader::new(pipe)) {
         if let Message::CompilerArtifact(artifact) = message.context("reading cargo's messages")?
-            && artifact.target.name == "cairn"
+            && artifact.target.name == name
             && let Some(path) = artifact.executable
         {
             binary = Some(path.into_std_path_buf());
         }
     }
     if !child.wait().context("waiting for cargo")?.success() {
-        bail!("bin/cairn does not build (errors above)");
+        bail!("{name} does not build (errors above)");
     }
-    binary.context("cargo built no binary called cairn: bin/cairn must have one of that name")
+    binary.with_context(|| format!("cargo built no program called {name}"))
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ pub const BENCHES: &[Bench] = &[
         measures: "durable puts and gets of fragments",
     },
     Bench {
+        name: "net",
+        command: &["run", "--release", "--quiet", "-p", "cairn-net", "--example", "net_speed"],
+        measures: "the data plane on loopback: in process, direct QUIC, through a relay",
+    },
+    Bench {
         name: "coverage",
         command: &["run", "--release", "--quiet", "-p", "cairn-coverage-rules", "--example", "coverage_100k"],
         measures: "judging 100,000 standing devices in bounded memory",

@@ -8,6 +8,7 @@ mod count;
 mod e2e;
 mod edges;
 mod labs;
+mod nat;
 mod run;
 mod scan;
 mod spdx;
@@ -34,7 +35,7 @@ enum Task {
     Tidy,
     /// Stock clients (boto3, aws cli, curl) against a real devnet process
     E2e {
-        /// Run only the tests whose name contains this
+        /// Run only the tests whose name contains this; `nat` runs the NAT lab in network namespaces
         name: Option<String>,
     },
     /// Benchmarks, all of them or one by name
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let outcome = match cli.task {
         Task::Test => stages::test(),
         Task::Tidy => tidy::command(),
+        Task::E2e { name } if name.as_deref() == Some("nat") => nat::command(),
         Task::E2e { name } => e2e::command(name.as_deref()),
         Task::Bench { name } => labs::bench(name.as_deref()),
         Task::Sim { seeds } => labs::sim(&seeds),

@@ -9,8 +9,18 @@ use anyhow::{Context, Result};
 use crate::count::Count;
 
 /// The cargo that runs us, or the one on the path.
+///
+/// What cargo told *us* about our own package is taken out of its environment: build scripts of some libraries (ring)
+/// look at it and would be built anew, with everything above them, each time that cargo is called another way.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if let Some(name) = name.to_str()
+            && (name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
     command.stdin(Stdio::null());
     command
 }

@@ -128,7 +128,11 @@ async fn exchange(
 ) -> Result<Bytes, Broken> {
     let mut streams = Streams::new(connection.open_bi().await.map_err(|_| Broken::NotSent)?);
     slot.sent.fetch_add(count(request.len()), Ordering::Relaxed);
-    wire::send(&mut streams.send, request).await.map_err(|code| code.map_or(Broken::Lost, Broken::Cut))?;
+    let sent = wire::send(&mut streams.send, request, pause).await;
+    sent.map_err(|fault| match fault {
+        Fault::Reset(Some(code)) => Broken::Cut(code),
+        _ => Broken::Lost,
+    })?;
     let answer = match wire::length(&mut streams.recv).await {
         Ok(length) => wire::body(&mut streams.recv, length, pause).await,
         Err(fault) => Err(fault),

@@ -20,17 +20,18 @@ pub struct Limits {
     pub connections: usize,
     /// Connections accepted from one key.
     pub connections_per_key: usize,
-    /// Requests of one key in work at once; a peer that asks more waits.
+    /// Requests of one key in work at once, their answers on the way out included; a peer that asks more waits.
     pub streams_per_key: u32,
-    /// Requests in work at once, of all keys.
+    /// Requests in work at once, of all keys, their answers on the way out not included.
     pub requests: usize,
-    /// Bytes of requests in memory at once, of all keys; one key has a quarter of it, at least one message.
-    pub request_bytes: usize,
+    /// Bytes of requests on their way in and of answers on their way out at once, of all keys; one key has a quarter
+    /// of it, at least one message.
+    pub message_bytes: usize,
     /// Longest time to wait for a connection.
     pub connect: Duration,
     /// A peer that could not be reached is not tried again for so long, unless its record changes.
     pub retry: Duration,
-    /// Longest pause inside a message.
+    /// Longest pause inside a message on its way in; longest time for 256 KiB on its way out.
     pub pause: Duration,
     /// Longest time for a whole message on its way in or out.
     pub transfer: Duration,
@@ -48,21 +49,21 @@ impl Default for Limits {
             connections_per_key: 4,
             streams_per_key: 32,
             requests: 256,
-            request_bytes: 256 << 20,
+            message_bytes: 256 << 20,
             connect: Duration::from_secs(6),
             retry: Duration::from_secs(1),
             pause: Duration::from_secs(10),
             transfer: Duration::from_secs(60),
             idle: Duration::from_secs(60),
-            silence: Duration::from_secs(8),
+            silence: Duration::from_secs(6),
         }
     }
 }
 
 impl Limits {
-    /// Bytes of requests of one key in memory at once.
+    /// Bytes of messages of one key in memory at once.
     pub(crate) fn bytes_per_key(&self) -> usize {
-        (self.request_bytes / 4).max(MAX_MESSAGE)
+        (self.message_bytes / 4).max(MAX_MESSAGE)
     }
 }
 

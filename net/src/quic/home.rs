@@ -38,12 +38,8 @@ impl Issuer {
         Self { network: config.network, secret, relays, life: config.record_life, last: 0 }
     }
 
-    /// The record before anything is known but the socket.
-    pub(super) fn first(&self, socket: &Socket) -> PeerRecord {
-        self.sign(socket, now_ms())
-    }
-
-    fn next(&mut self, socket: &Socket) -> PeerRecord {
+    /// A record of what is known now, newer than all before.
+    pub(super) fn next(&mut self, socket: &Socket) -> PeerRecord {
         self.last = now_ms().max(self.last.saturating_add(1));
         self.sign(socket, self.last)
     }
@@ -125,7 +121,8 @@ pub(super) async fn guard(socket: Socket, list: RelayList, pool: Arc<Pool>) {
             sleep(PATIENCE).await;
             if home.get().iter().any(|relay| relay.url() == lost.url() && !relay.is_connected()) {
                 hang_up(&pool, lost.url());
-                if configs.len() > benched.len() + 1 {
+                let known = benched.iter().any(|(url, _)| url == lost.url());
+                if !known && configs.len() > benched.len() + 1 {
                     info!(relay = %lost.url(), "home relay is away, taking another");
                     socket.remove_relay(lost.url()).await;
                     benched.push((lost.url().clone(), Instant::now() + BENCH));

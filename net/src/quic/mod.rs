@@ -76,8 +76,8 @@ impl Endpoint {
         }
         let socket = socket(&config).await?;
         let secret = SecretKey::from_seed(&config.secret.seed());
-        let issuer = home::Issuer::new(&config, secret);
-        let (known, record) = watch::channel(issuer.first(&socket));
+        let mut issuer = home::Issuer::new(&config, secret);
+        let (known, record) = watch::channel(issuer.next(&socket));
         let pool = Arc::new(Pool::new(config.limits.peers));
         let mut tasks = JoinSet::new();
         tasks.spawn(home::publish(socket.clone(), issuer, known));

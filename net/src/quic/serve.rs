@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cairn_crypto::PublicKey;
 use iroh::Endpoint as Socket;
 use iroh::endpoint::{Connection, Incoming};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
@@ -27,6 +27,7 @@ struct Gate {
     key: PublicKey,
     connections: Mutex<Vec<Connection>>,
     bytes: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     requests: AtomicU64,
     refused: AtomicU64,
     sent: AtomicU64,
@@ -56,15 +57,14 @@ impl Gates {
             gates: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             requests: Arc::new(Semaphore::new(limits.requests)),
-            bytes: Arc::new(Semaphore::new(limits.request_bytes / BUDGET_UNIT)),
+            bytes: Arc::new(Semaphore::new(limits.message_bytes / BUDGET_UNIT)),
         }
     }
 
     /// Lets a connection in, unless its key has too many.
     fn enter(self: &Arc<Self>, key: PublicKey, connection: &Connection) -> Option<Entered> {
         let mut gates = lock(&self.gates);
-        let share = self.limits.bytes_per_key() / BUDGET_UNIT;
-        let gate = gates.entry(key).or_insert_with(|| Arc::new(Gate::new(key, share)));
+        let gate = gates.entry(key).or_insert_with(|| Arc::new(Gate::new(key, &self.limits)));
         let mut connections = lock(&gate.connections);
         if connections.len() >= self.limits.connections_per_key {
             return None;
@@ -91,11 +91,14 @@ impl Drop for Entered {
 }
 
 impl Gate {
-    fn new(key: PublicKey, share: usize) -> Self {
+    fn new(key: PublicKey, limits: &Limits) -> Self {
         Self {
             key,
             connections: Mutex::default(),
-            bytes: Arc::new(Semaphore::new(share)),
+            bytes: Arc::new(Semaphore::new(limits.bytes_per_key() / BUDGET_UNIT)),
+            turns: Arc::new(Semaphore::new(
+                usize::try_from(limits.streams_per_key).unwrap_or(usize::MAX >> 3),
+            )),
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -148,7 +151,13 @@ async fn serve_connection(incoming: Incoming, gates: &Arc<Gates>, service: Arc<d
     loop {
         while requests.try_join_next().is_some() {}
         // The number of open streams is held by the transport: a peer that has all of them open cannot open more.
-        let Ok(streams) = connection.accept_bi().await else { break };
+        let streams = match timeout(gates.limits.idle.saturating_mul(2), connection.accept_bi()).await {
+            Ok(Ok(streams)) => streams,
+            Err(_) if !requests.is_empty() => continue,
+            // The asking side closes what it does not use in half of that time.
+            Err(_) => break connection.close(Cut::Closing.code(), b"idle"),
+            Ok(Err(_)) => break,
+        };
         let request = Request {
             gates: gates.clone(),
             gate: entered.gate.clone(),
@@ -193,30 +202,41 @@ impl Request {
         let limits = &self.gates.limits;
         let length = timeout(limits.pause, wire::length(&mut streams.recv)).await.map_err(|_| Cut::Slow)?;
         let length = length.map_err(fault)?;
-        // Memory for the request: first the key's own share, so that a waiting key holds nothing of the others'.
-        let units = u32::try_from(length.div_ceil(BUDGET_UNIT)).map_err(|_| Cut::TooLarge)?;
-        let own = wait(limits.transfer, self.gate.bytes.clone().acquire_many_owned(units)).await?;
-        let all = wait(limits.transfer, self.gates.bytes.clone().acquire_many_owned(units)).await?;
+        let room = self.room(length).await?;
         let body = wire::body(&mut streams.recv, length, limits.pause);
         let request = timeout(limits.transfer, body).await.map_err(|_| Cut::Slow)?.map_err(fault)?;
         self.gate.received.fetch_add(count(length), Ordering::Relaxed);
+        let own_turn = wait(limits.transfer, self.gate.turns.clone().acquire_owned()).await?;
         let turn = wait(limits.transfer, self.gates.requests.clone().acquire_owned()).await?;
         let answer = tokio::select! {
             answer = self.service.serve(self.from, request) => answer,
             // The peer gave up: what it asked for is dropped half way.
             _ = streams.send.stopped() => return Err(Cut::Cancelled),
         };
-        drop((own, all));
-        self.send(streams, answer).await?;
+        drop(room);
+        check_size(&answer).map_err(|_| Cut::TooLarge)?;
+        // The turn is kept until there is room, so that answers in memory are bounded, and no longer: an asker that does
+        // not take its answer must not take the others' turns.
+        let room = self.room(answer.len()).await?;
         drop(turn);
+        self.send(streams, answer).await?;
+        drop((room, own_turn));
         Ok(())
     }
 
+    /// Memory for a message: first of the key's own share, so that a waiting key holds nothing of the others'.
+    async fn room(&self, length: usize) -> Result<[OwnedSemaphorePermit; 2], Cut> {
+        let longest = self.gates.limits.transfer;
+        let units = u32::try_from(length.div_ceil(BUDGET_UNIT)).map_err(|_| Cut::TooLarge)?;
+        let own = wait(longest, self.gate.bytes.clone().acquire_many_owned(units)).await?;
+        let all = wait(longest, self.gates.bytes.clone().acquire_many_owned(units)).await?;
+        Ok([own, all])
+    }
+
     async fn send(&self, streams: &mut Streams, answer: Bytes) -> Result<(), Cut> {
-        check_size(&answer).map_err(|_| Cut::TooLarge)?;
-        let length = answer.len();
-        let sent = timeout(self.gates.limits.transfer, wire::send(&mut streams.send, answer)).await;
-        sent.map_err(|_| Cut::Slow)?.map_err(|_| Cut::Cancelled)?;
+        let (length, limits) = (answer.len(), &self.gates.limits);
+        let sent = timeout(limits.transfer, wire::send(&mut streams.send, answer, limits.pause)).await;
+        sent.map_err(|_| Cut::Slow)?.map_err(fault)?;
         self.gate.sent.fetch_add(count(length), Ordering::Relaxed);
         Ok(())
     }

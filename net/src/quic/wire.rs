@@ -51,15 +51,28 @@ pub(crate) enum Fault {
 /// Bytes reserved before anything has arrived; a length that was merely announced reserves no more.
 const FIRST_RESERVE: usize = 64 << 10;
 
-/// Sends a message without copying it and ends the stream's sending side.
-pub(crate) async fn send(stream: &mut SendStream, message: Bytes) -> Result<(), Option<VarInt>> {
-    let length = u32::try_from(message.len()).map_err(|_| None)?;
-    let mut parts = [Bytes::copy_from_slice(&length.to_le_bytes()), message];
-    let parts = if parts[1].is_empty() { &mut parts[..1] } else { &mut parts[..] };
-    match stream.write_all_chunks(parts).await {
-        Ok(()) => stream.finish().map_err(|_| None),
-        Err(iroh::endpoint::WriteError::Stopped(code)) => Err(Some(code)),
-        Err(_) => Err(None),
+/// Bytes that must leave within the longest pause.
+const PIECE: usize = 256 << 10;
+
+/// Sends a message without copying it and ends the stream's sending side. `pause` is the longest time for
+/// [`PIECE`] to leave.
+pub(crate) async fn send(stream: &mut SendStream, mut message: Bytes, pause: Duration) -> Result<(), Fault> {
+    let length = u32::try_from(message.len()).map_err(|_| Fault::TooLarge(message.len()))?;
+    let head = Bytes::copy_from_slice(&length.to_le_bytes());
+    let mut pieces = [head, message.split_to(message.len().min(PIECE))];
+    loop {
+        let filled = pieces.iter_mut().filter(|piece| !piece.is_empty()).map(std::mem::take);
+        let mut filled: Vec<Bytes> = filled.collect();
+        let written =
+            timeout(pause, stream.write_all_chunks(&mut filled)).await.map_err(|_| Fault::Stalled)?;
+        written.map_err(|error| match error {
+            iroh::endpoint::WriteError::Stopped(code) => Fault::Reset(Some(code)),
+            _ => Fault::Reset(None),
+        })?;
+        if message.is_empty() {
+            return stream.finish().map_err(|_| Fault::Reset(None));
+        }
+        pieces[1] = message.split_to(message.len().min(PIECE));
     }
 }
 

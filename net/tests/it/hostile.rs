@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_net::quic::{ALPN, Endpoint};
 use cairn_net::{MAX_MESSAGE, MemoryBook, Transport};
-use iroh::endpoint::{Builder, Connection};
+use iroh::endpoint::{Builder, Connection, RecvStream, SendStream};
 use iroh::{EndpointAddr, TransportAddr};
 
 use crate::help::*;
@@ -136,7 +136,7 @@ async fn one_keys_large_requests_leave_memory_for_others() {
     let book = book();
     let (victim, _) = server(1, &book, |config| {
         // Room for four requests of the largest size; one key may fill one place.
-        config.limits.request_bytes = 4 * MAX_MESSAGE;
+        config.limits.message_bytes = 4 * MAX_MESSAGE;
         config.limits.pause = Duration::from_secs(60);
         config.limits.transfer = Duration::from_secs(60);
     })
@@ -154,6 +154,50 @@ async fn one_keys_large_requests_leave_memory_for_others() {
     let large = Bytes::from(vec![1; MAX_MESSAGE - 1]);
     let answer = friend.call(&victim.key(), large.clone()).await.unwrap();
     assert!(answer[1..] == large[..]);
+}
+
+/// Asks for `count` large answers and takes none of them.
+async fn ask_and_leave(connection: &Connection, count: usize) -> Vec<(SendStream, RecvStream)> {
+    let length = u32::try_from(MAX_MESSAGE - 1).unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(&length.to_le_bytes()).await.unwrap();
+        send.write_all(&vec![5; MAX_MESSAGE - 1]).await.unwrap();
+        kept.push((send, recv));
+    }
+    kept
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_hold_up_nobody_else() {
+    let book = book();
+    let (victim, echo) = server(1, &book, |config| {
+        // One request in work at a time: whoever kept that turn while its answer waits would keep everybody waiting.
+        config.limits.requests = 1;
+        config.limits.pause = Duration::from_secs(3600);
+        config.limits.transfer = Duration::from_secs(3600);
+    })
+    .await;
+    let friend = endpoint(2, &book, |_| {}).await;
+    known(&book, victim.key(), |record| !record.addrs.is_empty()).await;
+    let (_socket, connection) = enemy(&victim).await;
+    let _kept = ask_and_leave(&connection, 8).await;
+    until("the enemy's requests to be worked off", || echo.calls.load(Ordering::SeqCst) == 8).await;
+    let answer = friend.call(&victim.key(), Bytes::from_static(b"friend")).await.unwrap();
+    assert_eq!(answer[1..], b"friend"[..]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_cut() {
+    let field = field().await;
+    let (_socket, connection) = enemy(&field.victim).await;
+    let _kept = ask_and_leave(&connection, 1).await;
+    until("the stream to be cut", || {
+        field.victim.stats().iter().any(|peer| peer.inbound && peer.failures == 1)
+    })
+    .await;
+    assert!(connection.close_reason().is_none());
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Endpoints and relays on loopback, friends and enemies.
+#![allow(clippy::unwrap_used)]
 
 mod direct;
 mod help;
