@@ -1,6 +1,11 @@
 //! What can be typed.
 
+// By path: the tests read this file from elsewhere.
+#[path = "args/processes.rs"]
+pub mod processes;
+
 use clap::{Args, Parser, Subcommand};
+pub use processes::{At, GatewayArgs, NetworkCommand, NodeArgs, RelayArgs, SetArgs, UpArgs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,20 +42,43 @@ pub struct Cli {
 pub enum Command {
     /// Run a whole network in this process until Ctrl-C: one validator, operators, an S3 gateway, all on 127.0.0.1.
     Devnet(DevnetArgs),
-    /// Show where the network stands: height, the last five epochs, who paid and what is owed.
-    Status,
+    /// Join a network with this machine's disk: probe, explain, at most three questions, then run. A second start only
+    /// runs.
+    Up(UpArgs),
+    /// Run the customer's side as a process: an S3 endpoint whose state lies encrypted at the operators.
+    Gateway(GatewayArgs),
+    /// Run a node as a process: chain and API.
+    Node(NodeArgs),
+    /// Run a relay as a process: it carries packets between those who cannot reach each other, and reads none.
+    Relay(RelayArgs),
+    /// Make and look at networks.
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Show or change the configuration of an operator or gateway; a running one takes up what it can and says what needs
+    /// a restart.
+    Set(SetArgs),
+    /// Show where the network stands: height, the last five epochs, who paid and what is owed. With --dir also how this
+    /// machine's part of it does.
+    Status(At),
     /// Show what operators earned in the newest settled epoch; `--explain` shows every row and why.
     Earnings(EarningsArgs),
     /// Examine operators: each finding with its cause and remedy. Exit code 1 if one is bad.
     Doctor {
         /// Name of a devnet operator (op-3), `gateway`, or a device id (64 hexadecimal digits); without it, all.
         operator: Option<String>,
+        /// Examine the operator or gateway of this directory.
+        #[command(flatten)]
+        at: At,
     },
     /// Leave the network gracefully: duties are handed over, and the bond is yours again, less what it costs to rebuild
     /// elsewhere what the device held.
     Exit {
-        /// Name of a devnet operator, such as op-3.
-        operator: String,
+        /// Name of a devnet operator, such as op-3; with --dir it is that directory's.
+        #[arg(required_unless_present = "dir")]
+        operator: Option<String>,
+        /// The operator's directory.
+        #[command(flatten)]
+        at: At,
         /// Only show what would happen: duties to hand over, last epoch, when the bond is free.
         #[arg(long)]
         dry_run: bool,
@@ -63,6 +91,11 @@ pub enum Command {
     Export(ExportCommand),
     /// Recompute an epoch: from the node (`verify epoch 812`) or offline from a pack (`--pack`, `--trust`).
     Verify(VerifyArgs),
+    /// Print the completions of a shell: `cairn completions bash > /etc/bash_completion.d/cairn`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Make and look at account keys; the passphrase of a key file is read from CAIRN_PASSPHRASE.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -186,6 +219,9 @@ pub struct EarningsArgs {
     /// Only this operator: its devnet name (op-3) or its address (cairn1...).
     #[arg(long, value_name = "NAME")]
     pub operator: Option<String>,
+    /// Only the operator of this directory.
+    #[command(flatten)]
+    pub at: At,
 }
 
 /// `cairn storage`.

@@ -26,7 +26,8 @@ pub fn run(out: Out, command: KeyCommand) -> Result<()> {
     }
 }
 
-fn passphrase() -> Result<Zeroizing<String>> {
+/// The passphrase of key files, from the environment.
+pub fn passphrase() -> Result<Zeroizing<String>> {
     let text = Zeroizing::new(std::env::var(PASSPHRASE).unwrap_or_default());
     if text.len() < SHORTEST {
         let has = if text.is_empty() { "is not set".into() } else { format!("has {} bytes", text.len()) };

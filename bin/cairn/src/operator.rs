@@ -3,7 +3,7 @@
 use anyhow::Result;
 use cairn_client::Client;
 use cairn_crypto::address;
-use cairn_ledger::tables::{Chain, Devices};
+use cairn_ledger::tables::{Chain, ChainRow, DeviceRow, Devices};
 use cairn_sector::{Finding, Level};
 use cairn_types::{AccountId, DeviceId};
 use serde_json::{Value, json};
@@ -43,6 +43,11 @@ pub async fn doctor(client: &Client, out: Out, who: Option<&str>) -> Result<()> 
         }
         _ => client.devnet("doctor", &json!({"operator": who})).await?,
     };
+    show(out, answer)
+}
+
+/// Prints findings by name; an error if one is bad.
+pub fn show(out: Out, answer: Value) -> Result<()> {
     let mut worst = Level::Good;
     let mut text = String::new();
     for (name, findings) in answer.as_object().into_iter().flatten() {
@@ -84,10 +89,16 @@ pub async fn exit(client: &Client, out: Out, name: &str, dry_run: bool) -> Resul
     let row = client.get::<Devices>(&device).await?.ok_or_else(|| {
         Failure::new("operator.unknown", "the device is not registered", "check the name with `cairn doctor`")
     })?;
-    let (until, window) = (chain.epoch.plus(chain.params.exit_epochs), chain.params.window_epochs);
     if !dry_run {
         client.devnet("exit", &json!({"operator": name})).await?;
     }
+    leaving(out, &chain, &row, name, device, dry_run);
+    Ok(())
+}
+
+/// Says what an exit means: duties, last epoch, when the bond is free.
+pub fn leaving(out: Out, chain: &ChainRow, row: &DeviceRow, name: &str, device: DeviceId, dry_run: bool) {
+    let (until, window) = (chain.epoch.plus(chain.params.exit_epochs), chain.params.window_epochs);
     let object = json!({
         "operator": name, "device": device.to_string(), "duties": row.duties, "bond_pebbles": row.bond.0.to_string(),
         "until_epoch": until.0, "bond_free_from_epoch": until.plus(window + 1).0, "announced": !dry_run,
@@ -101,7 +112,6 @@ pub async fn exit(client: &Client, out: Out, name: &str, dry_run: bool) -> Resul
             until.plus(window + 1)
         )
     });
-    Ok(())
 }
 
 /// Findings as JSON.

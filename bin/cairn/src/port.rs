@@ -19,8 +19,8 @@ use tokio::sync::Mutex;
 pub struct Port {
     account: Account,
     network: NetworkId,
-    /// Independent failure domains on the market.
-    domains: u16,
+    /// Independent failure domains on the market; `None`: the node is asked each time.
+    domains: Option<u16>,
     /// One transaction at a time: nonces are in order.
     turn: Arc<Mutex<()>>,
 }
@@ -28,7 +28,12 @@ pub struct Port {
 impl Port {
     /// A port for a customer.
     pub fn new(account: Account, network: NetworkId, domains: u16) -> Self {
-        Self { account, network, domains, turn: Arc::default() }
+        Self { account, network, domains: Some(domains), turn: Arc::default() }
+    }
+
+    /// A port for a customer that looks at the market before it orders.
+    pub fn asking(account: Account, network: NetworkId) -> Self {
+        Self { account, network, domains: None, turn: Arc::default() }
     }
 
     fn client(&self) -> &Client {
@@ -56,7 +61,11 @@ impl ChainPort for Port {
     }
 
     async fn domains(&self) -> Result<u16, GatewayError> {
-        Ok(self.domains)
+        if let Some(fixed) = self.domains {
+            return Ok(fixed);
+        }
+        let market = self.client().market(Storage::ID).await.map_err(chain)?;
+        Ok(u16::try_from(market.domains).unwrap_or(u16::MAX))
     }
 
     async fn open_lease(

@@ -122,6 +122,7 @@ impl Devnet {
 
     async fn other(&self, name: &str, body: &Value, epoch: Duration) -> Result<Value, Refusal> {
         match name {
+            "faucet" => self.faucet.give(body).await,
             "facts" => self.facts().await.map_err(|e| failed(format!("{e:#}"))),
             "doctor" => self.doctor(body["operator"].as_str()).await,
             "exit" => self.exit(text(body, "operator")).await,

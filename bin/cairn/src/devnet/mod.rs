@@ -3,17 +3,17 @@
 mod control;
 mod demo;
 pub mod genesis;
-mod keys;
+pub mod keys;
 mod operators;
 mod ordered;
 mod setup;
 
 use anyhow::{Context, Result};
 use cairn_client::{Account, Client};
-use cairn_crypto::address;
-use cairn_crypto::keyfile;
+use cairn_crypto::{JoinLink, address, keyfile};
 use cairn_ledger::genesis::Export;
-use cairn_net::{Local, Transport};
+use cairn_net::quic::Endpoint;
+use cairn_net::{Either, Local, Transport};
 use cairn_node::{Node, NodeConfig, SeatKeys};
 use cairn_operator::Clock;
 use cairn_sector::Gateway as _;
@@ -30,7 +30,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::args::{Ctl, DevnetArgs};
+use crate::node::Faucet;
 use crate::output::{Failure, Out, table};
+use crate::plane;
 use crate::port::Port;
 use crate::s3::S3;
 use control::Control;
@@ -58,6 +60,11 @@ pub struct Devnet {
     count: u16,
     hrp: String,
     terms: Ordered,
+    /// Link for operators and customers in processes of their own.
+    join: String,
+    /// The way to them, once somebody asks for it.
+    far: Endpoint,
+    faucet: Faucet,
 }
 
 /// `cairn devnet`.
@@ -92,7 +99,8 @@ pub async fn run(args: DevnetArgs, out: Out) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_signal() -> Result<()> {
+/// Waits for Ctrl-C or a service manager's wish to stop.
+pub async fn wait_for_signal() -> Result<()> {
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         r = tokio::signal::ctrl_c() => r.context("cannot wait for a signal"),
@@ -124,13 +132,7 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
         dir: dir.join("node"),
         genesis,
         sectors: sectors(),
-        seat: Some(SeatKeys {
-            number: 0,
-            identity_seed: *keys.secret("seat/message").seed(),
-            consensus_secret: keys.bytes("seat/consensus"),
-            message: keys.secret("seat/message"),
-            vote: keys.vote(),
-        }),
+        seat: Some(seat(&keys)),
         interval: SETUP_INTERVAL,
         import,
     })
@@ -140,14 +142,8 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
     let address = api.local_addr()?;
     let client = Client::new(format!("http://{address}"))?;
     let control = Control::default();
-    let services = cairn_api::Services { devnet: Some(control.as_devnet_control()), ..Default::default() };
-    let served = cairn_api::serve(node.clone(), api, services);
-    tokio::spawn(async move {
-        if let Err(error) = served.await {
-            tracing::error!(%error, "devnet.api");
-        }
-    });
     let network = node.status().network;
+    let join = serve_api(&node, api, &control, dir)?;
     let clock = Clock::start(
         client.clone(),
         (interval(epoch) / 2).clamp(Duration::from_millis(20), Duration::from_millis(40)),
@@ -164,6 +160,11 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
     let mut operators: Vec<Operator> =
         (1..=args.operators).map(|i| Operator::new(&keys, i, dir, shared.clone())).collect();
     futures::future::try_join_all(operators.iter_mut().map(Operator::start)).await?;
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let far =
+        plane::endpoint(vec![client.clone()], network, keys.secret("customer/gateway"), anywhere, None, &[])
+            .await?;
+    let faucet = Faucet::new(Account::new(client.clone(), keys.secret("founder")));
     let (access_key, secret_key) = keys.s3();
     let endpoint = format!("http://{}", s3.local_addr()?);
     let devnet = Arc::new(Devnet {
@@ -179,12 +180,46 @@ async fn start(args: &DevnetArgs, epoch: Duration, dir: &Path) -> Result<Arc<Dev
         count: args.operators,
         hrp,
         terms,
+        join,
+        far,
+        faucet,
     });
     let root = devnet.keys.storage_root();
     let gateway = devnet.open_gateway(&root, epoch, false).await?;
     devnet.serve(gateway, s3).await?;
     control.attach(&devnet, epoch);
     Ok(devnet)
+}
+
+/// Secrets of the one seat.
+fn seat(keys: &Keys) -> SeatKeys {
+    SeatKeys {
+        number: 0,
+        identity_seed: *keys.secret("seat/message").seed(),
+        consensus_secret: keys.bytes("seat/consensus"),
+        message: keys.secret("seat/message"),
+        vote: keys.vote(),
+    }
+}
+
+/// Serves the API from now on; the join link of the network.
+fn serve_api(node: &Node, api: TcpListener, control: &Control, dir: &Path) -> Result<String> {
+    let network = node.status().network;
+    let nodes = vec![format!("http://{}", api.local_addr()?)];
+    let link = JoinLink { network, nodes, relays: Vec::new() };
+    let join = link.text().map_err(|e| plane::plain("join.invalid", &e))?;
+    let services = cairn_api::Services {
+        devnet: Some(control.as_devnet_control()),
+        peers: Some(plane::peer_store(network, dir)),
+        join: Some(join.clone()),
+    };
+    let served = cairn_api::serve(node.clone(), api, services);
+    tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "devnet.api");
+        }
+    });
+    Ok(join)
 }
 
 /// The state to go on from, if one is named.
@@ -238,8 +273,9 @@ impl Devnet {
     ) -> Result<(Arc<Gateway>, Value)> {
         let account = Account::new(self.client.clone(), self.keys.secret("customer"));
         let port = Arc::new(Port::new(account, self.node.status().network, self.count));
-        let transport: Arc<dyn Transport> =
-            Arc::new(self.net.endpoint(self.keys.secret("customer/gateway").public()));
+        let near = Arc::new(self.net.endpoint(self.keys.secret("customer/gateway").public()));
+        // Operators that joined with `cairn up` are further away than the others.
+        let transport: Arc<dyn Transport> = Arc::new(Either::new(near, Arc::new(self.far.clone())));
         let config = self.config(epoch);
         let started = if recover {
             Gateway::recover(root, port, transport, config).await?
@@ -297,7 +333,7 @@ impl Devnet {
         let api = format!("http://{}", self.api);
         let object = json!({
             "api": api, "s3": self.s3, "pid": std::process::id(), "dir": self.dir, "worthless_keys": true,
-            "recovery_phrase": self.keys.phrase(), "ready_ms": u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
+            "join": self.join, "recovery_phrase": self.keys.phrase(), "ready_ms": u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
             "accounts": accounts.iter().map(|(n, a)| json!({"name": n, "address": self.address(a)})).collect::<Vec<_>>(),
         });
         let rows: Vec<Vec<String>> = accounts.iter().map(|(n, a)| vec![n.clone(), self.address(a)]).collect();
@@ -311,6 +347,7 @@ impl Devnet {
                  key id    {}\n\
                  secret    {}\n\
                  phrase    {phrase}\n\
+                 join      {}\n\
                  directory {}\n\n{}\n\n\
                  next:\n  export CAIRN_API={api} AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_DEFAULT_REGION={}\n  \
                  aws --endpoint-url {} s3 mb s3://first\n  cairn storage put README.md s3://first/\n  cairn status",
@@ -320,6 +357,7 @@ impl Devnet {
                 s.region,
                 s.access_key,
                 s.secret_key,
+                self.join,
                 self.dir.display(),
                 table(&["account", "address"], &rows, 2),
                 s.access_key,
@@ -338,6 +376,7 @@ impl Devnet {
         for o in self.operators.lock().await.iter_mut() {
             o.crash().await;
         }
+        self.far.close().await;
         if let Err(error) = self.node.clone().shutdown().await {
             tracing::warn!(%error, "devnet.stop");
         }

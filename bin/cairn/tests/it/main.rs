@@ -9,5 +9,6 @@
 mod args;
 mod documents;
 mod golden;
+mod packaging;
 mod reference;
 mod seen;

@@ -26,7 +26,10 @@ it, so that nothing that was found is lost.
 |---|---|
 | `CAIRN_API` | URL of the node's API, where `--api` is not given |
 | `CAIRN_LOG` | what is logged on stderr: `error`, `warn` (the default), `info`, `debug`, or a filter by module |
-| `CAIRN_PASSPHRASE` | passphrase of key files, at least 12 bytes; only `cairn key` reads it |
+| `CAIRN_PASSPHRASE` | passphrase of encrypted key files, at least 12 bytes |
+| `CAIRN_DIR` | directory of an operator, gateway or node, where `--dir` is not given |
+| `CAIRN_JOIN`, `CAIRN_OFFER`, `CAIRN_PRICE`, ... | go over the keys of a directory's `cairn.toml`; `cairn set` lists them |
+| `NOTIFY_SOCKET`, `WATCHDOG_USEC` | set by systemd: `up`, `gateway`, `node` and `relay` say when they are ready and that they live |
 ";
 
 fn cell(text: &str) -> String {
