@@ -66,8 +66,8 @@ pub struct Signed {
     pub body: Bytes,
     /// Leave of another lease's customer, for an agent that reads an index log.
     pub grant: Option<Grant>,
-    /// Over (head, BLAKE3 of body; of a [`Body::Put`] of what stands in front of its bytes), domain [`REQUEST`], by whom
-    /// `head.signer` names.
+    /// Over (head, BLAKE3 of body; of a [`Body::Put`] of what stands in front of its bytes), domain [`REQUEST`], by
+    /// whom `head.signer` names.
     pub signature: Signature,
 }
 

@@ -25,8 +25,8 @@ pub struct ToPack {
 /// Groups that are stored at once.
 const LANES: usize = 2;
 
-/// Sends an object on at once while nothing is being stored. While something is, objects are collected: for `window` after
-/// the first, then until a lane is free, or until the segment is full.
+/// Sends an object on at once while nothing is being stored. While something is, objects are collected: for `window`
+/// after the first and until a lane is free; a full segment takes no more.
 pub async fn run(volume: Arc<Volume>, window: Duration, mut inbox: mpsc::Receiver<ToPack>) {
     let lanes = Arc::new(Semaphore::new(LANES));
     while let Some(first) = inbox.recv().await {

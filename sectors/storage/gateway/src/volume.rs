@@ -3,8 +3,8 @@
 //! A segment counts as stored once every slot has it on disk, or, where slots do not answer in time
 //! ([`VolumeLimits::tail`]), once at least `k + ceil((n - k) / 2)` have ([`need`]): 8 at 4 of 12. The slots left out are
 //! written to the index and healed in the background, so a segment of a healthy lease survives the loss of any n - k
-//! operators, and one written while some were down or slow survives the loss of n - k counting those. One slow operator
-//! costs one request `tail`, and those after it `grace`.
+//! operators, and one written while some were down or slow survives the loss of n - k counting those. One
+//! slow operator costs one request `tail`, and those after it `grace`.
 
 mod budget;
 mod heal;
