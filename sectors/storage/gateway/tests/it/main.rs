@@ -2,6 +2,8 @@
 
 mod escrow;
 mod faults;
+mod history;
+mod lifecycle;
 mod objects;
 mod real_nodes;
 mod recovery;
