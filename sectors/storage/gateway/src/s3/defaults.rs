@@ -12,7 +12,9 @@ fn exists(g: &Gateway, bucket: &str) -> S3Result<()> {
 /// The error for a setting that is not there.
 pub fn unset<T>(g: &Gateway, bucket: &str, code: S3ErrorCode) -> S3Result<S3Response<T>> {
     exists(g, bucket)?;
-    Err(S3Error::with_message(code, "the bucket has no such configuration"))
+    let mut error = S3Error::with_message(code, "the bucket has no such configuration");
+    error.set_status_code(hyper::StatusCode::NOT_FOUND);
+    Err(error)
 }
 
 /// The answer for a setting that is not there, or to its removal.

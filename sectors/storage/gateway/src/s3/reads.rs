@@ -244,7 +244,10 @@ pub fn attributes(
     g: &Gateway,
     i: GetObjectAttributesInput,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    let wants = |name: &str| i.object_attributes.iter().any(|a| a.as_str() == name);
+    // Clients write all of them into one header.
+    let asked: Vec<&str> =
+        i.object_attributes.iter().flat_map(|a| a.as_str().split(',')).map(str::trim).collect();
+    let wants = |name: &str| asked.contains(&name);
     let known = [
         ObjectAttributes::CHECKSUM,
         ObjectAttributes::ETAG,
@@ -252,7 +255,7 @@ pub fn attributes(
         ObjectAttributes::OBJECT_SIZE,
         ObjectAttributes::STORAGE_CLASS,
     ];
-    if i.object_attributes.is_empty() || i.object_attributes.iter().any(|a| !known.contains(&a.as_str())) {
+    if asked.is_empty() || asked.iter().any(|a| !known.contains(a)) {
         return Err(s3_error!(InvalidArgument, "name one or more known attributes of objects"));
     }
     let (found, version_id) = versions::present(g, &i.bucket, &i.key, i.version_id.as_deref())?;

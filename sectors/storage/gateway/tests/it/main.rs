@@ -3,6 +3,8 @@
 mod car;
 mod escrow;
 mod faults;
+mod history;
+mod lifecycle;
 mod objects;
 mod real_nodes;
 mod recovery;
