@@ -25,11 +25,14 @@ pub const GARBAGE: Table = TableDefinition::new("garbage");
 pub const FROZEN: Table = TableDefinition::new("frozen");
 /// Answers of open epochs.
 pub const ANSWERS: Table = TableDefinition::new("answers");
+/// What this device saw as an auditor in open epochs.
+pub const REPORTS: Table = TableDefinition::new("reports");
 /// What settlements know.
 pub const SUBMITTED: Table = TableDefinition::new("submitted");
 /// Repairs to be handed in.
 pub const REPAIRS: Table = TableDefinition::new("repairs");
-const ALL: [Table; 10] = [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE, FROZEN, ANSWERS, SUBMITTED, REPAIRS];
+const ALL: [Table; 11] =
+    [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE, FROZEN, ANSWERS, REPORTS, SUBMITTED, REPAIRS];
 
 /// A failure of the index as a refusal.
 fn broken(e: impl Into<redb::Error>) -> StoreError {
