@@ -4,11 +4,11 @@ use anyhow::{Context, Result};
 use cairn_client::{Client, Device};
 use cairn_crypto::keys::SecretKey;
 use cairn_net::{Local, Transport};
-use cairn_operator::{ChainLeases, Clock, Daemon, DaemonStatus, StorageWorker, examine, repairs};
+use cairn_operator::{ChainLeases, Clock, Daemon, DaemonStatus, StorageWorker, audits, examine, repairs};
 use cairn_sector::{AnyWorker, ErasedWorker, Finding};
 use cairn_storage_node::cheats::{ALL, Cheat, Cheats};
 use cairn_storage_node::disk::RealDisk;
-use cairn_storage_node::{ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
+use cairn_storage_node::{Auditor, ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
 use cairn_storage_rules::Storage;
 use cairn_storage_rules::types::Params;
 use cairn_types::{AccountId, DeviceId, Height, NetworkId, Refusal};
@@ -101,7 +101,7 @@ impl Operator {
                 .with_context(|| format!("{} does not start", self.name))?,
         );
         let s = self.shared.clone();
-        let leases = Arc::new(ChainLeases::new(s.client.clone(), s.clock.clone(), s.network));
+        let leases = Arc::new(ChainLeases::new(s.client.clone(), s.clock.clone(), s.network, self.device));
         let chain: Arc<dyn ChainView> = leases.clone();
         let transport: Arc<dyn Transport> = Arc::new(s.net.endpoint(self.identity.key.public()));
         let held = Arc::downgrade(&store);
@@ -112,10 +112,13 @@ impl Operator {
             s.params.clone(),
             self.cheats.clone(),
         );
-        let agent = RepairAgent::new(self.identity.clone(), chain.clone(), store.clone(), transport);
+        let agent = RepairAgent::new(self.identity.clone(), chain.clone(), store.clone(), transport.clone());
+        let auditor = Auditor::new(self.identity.clone(), transport, s.network, s.params.clone());
         node.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(self.identity.clone(), store.clone(), chain, self.cheats.clone());
-        let worker = StorageWorker::new(duties, store, leases, self.device, s.params.clone(), node.clone());
+        let worker =
+            StorageWorker::new(duties, store, leases.clone(), self.device, s.params.clone(), node.clone());
+        let reports = worker.reports();
         let worker = ErasedWorker::<Storage, _>::new(Arc::new(worker));
         let device =
             Device::new(s.client.clone(), self.device, SecretKey::from_seed(&self.identity.key.seed()));
@@ -128,6 +131,7 @@ impl Operator {
         let tasks = vec![
             tokio::spawn(daemon.run(s.clock.clone())),
             tokio::spawn(repairs(s.client, agent, from, s.patience)),
+            tokio::spawn(audits(leases, auditor, reports, s.params, s.clock)),
         ];
         self.running = Some(Running { tasks, worker, daemon: status, store: held });
         Ok(())
