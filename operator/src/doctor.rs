@@ -1,5 +1,6 @@
 //! Findings: a state, a cause, a remedy.
 
+use cairn_ledger::listing::LIGHTEST;
 use cairn_ledger::tables::{DeviceRow, Devices};
 use cairn_sector::{AnyWorker, DeviceState, Finding, Level};
 use cairn_types::{Amount, DeviceId};
@@ -66,6 +67,18 @@ fn standing(row: &DeviceRow, out: &mut Vec<Finding>) {
                 "",
             ));
         }
+    }
+    if row.weight.0 > LIGHTEST {
+        let (whole, part) = (row.weight.0 / LIGHTEST, row.weight.0 % LIGHTEST / 10_000);
+        out.push(Finding::new(
+            Level::Warning,
+            "doctor.weight",
+            format!(
+                "orders see its price {whole}.{part:02} times as high as it lists, since epoch {}: new duties go to others first",
+                row.weight.1
+            ),
+            "`cairn earnings --explain` names what the audits saw; it wears off while they are served",
+        ));
     }
     if row.locked > Amount::ZERO {
         out.push(Finding::new(

@@ -6,7 +6,7 @@ use cairn_net::Transport;
 use cairn_sector::{AnyWorker, ErasedWorker, Finding};
 use cairn_storage_node::cheats::Cheats;
 use cairn_storage_node::disk::RealDisk;
-use cairn_storage_node::{ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
+use cairn_storage_node::{Auditor, ChainView, Duties, Identity, RepairAgent, StorageNode, Store};
 use cairn_storage_rules::Storage;
 use cairn_storage_rules::types::Params;
 use cairn_types::{AccountId, DeviceId, Height, NetworkId};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-use crate::{ChainLeases, Clock, Daemon, DaemonStatus, StorageWorker, examine, repairs};
+use crate::{ChainLeases, Clock, Daemon, DaemonStatus, StorageWorker, audits, examine, repairs};
 
 /// How long requests under way may hold on to the disk of an operator that stops.
 const LET_GO: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ impl Seated {
     pub async fn start(config: SeatConfig) -> Result<Self, SeatError> {
         let store = Arc::new(open(&config.dir, config.capacity).await?);
         let c = config;
-        let leases = Arc::new(ChainLeases::new(c.client.clone(), c.clock.clone(), c.network));
+        let leases = Arc::new(ChainLeases::new(c.client.clone(), c.clock.clone(), c.network, c.identity.device));
         let chain: Arc<dyn ChainView> = leases.clone();
         let (identity, device) = (c.identity.clone(), c.identity.device);
         let held = Arc::downgrade(&store);
@@ -91,10 +91,12 @@ impl Seated {
             c.params.clone(),
             c.cheats.clone(),
         );
-        let agent = RepairAgent::new(identity.clone(), chain.clone(), store.clone(), c.transport);
+        let agent = RepairAgent::new(identity.clone(), chain.clone(), store.clone(), c.transport.clone());
+        let auditor = Auditor::new(identity.clone(), c.transport, c.network, c.params.clone());
         service.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(identity.clone(), store.clone(), chain, c.cheats);
-        let worker = StorageWorker::new(duties, store, leases, device, c.params, service.clone());
+        let worker = StorageWorker::new(duties, store, leases.clone(), device, c.params.clone(), service.clone());
+        let reports = worker.reports();
         let worker = ErasedWorker::<Storage, _>::new(Arc::new(worker));
         let hot = Device::new(c.client.clone(), device, SecretKey::from_seed(&identity.key.seed()));
         let daemon = Daemon::new(hot, c.account, worker.clone());
@@ -105,6 +107,7 @@ impl Seated {
         let tasks = vec![
             tokio::spawn(daemon.run(c.clock.clone())),
             tokio::spawn(repairs(c.client.clone(), agent, from, c.patience)),
+            tokio::spawn(audits(leases, auditor, reports, c.params, c.clock)),
         ];
         Ok(Self { service, worker, daemon: status, client: c.client, device, store: held, tasks })
     }

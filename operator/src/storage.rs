@@ -8,6 +8,7 @@ use cairn_ledger::tables::{Devices, Leases, Postings};
 use cairn_sector::{DeviceEntry, Finding, LeaseEntry, Level, Rules, Seed, Worker, WorkerError};
 use cairn_storage_node::repair::Job;
 use cairn_storage_node::{ChainView, Duties, RepairAgent, StorageNode, Store};
+use cairn_storage_rules::judge::note;
 use cairn_storage_rules::prove::OperatorTree;
 use cairn_storage_rules::types::{AnswerBody, Claim, Commitment, Defence, Evidence, Params};
 use cairn_storage_rules::{Escrow, Storage};
@@ -19,12 +20,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-use crate::Clock;
+use crate::{Clock, Reports};
 
 /// How long a lease may be answered from memory.
 const FRESH: Duration = Duration::from_millis(400);
 /// Leases remembered at most.
 const REMEMBERED: usize = 4096;
+/// Draws remembered at most.
+const DRAWS: usize = 4;
+/// Settlements of the last epochs in which `doctor` looks for what auditors saw.
+const LOOK_BACK: u64 = 4;
 
 /// The chain as a storage node sees it, through the client, with a short memory.
 pub struct ChainLeases {
@@ -32,12 +37,35 @@ pub struct ChainLeases {
     clock: Clock,
     network: NetworkId,
     seen: Mutex<BTreeMap<LeaseId, (Instant, Option<LeaseEntry>)>>,
+    device: DeviceId,
+    draws: Mutex<BTreeMap<Epoch, (Instant, Option<Draw>)>>,
 }
 
+/// Whom this device audits in an epoch, and who audits it.
+pub type Draw = Arc<(Vec<DeviceId>, Vec<DeviceId>)>;
+
 impl ChainLeases {
-    /// A view of `network`.
-    pub fn new(client: Client, clock: Clock, network: NetworkId) -> Self {
-        Self { client, clock, network, seen: Mutex::default() }
+    /// What `device` sees of `network`.
+    pub fn new(client: Client, clock: Clock, network: NetworkId, device: DeviceId) -> Self {
+        Self { client, clock, network, device, seen: Mutex::default(), draws: Mutex::default() }
+    }
+
+    /// The draw of an epoch, asked for once; `None` while the node does not know it.
+    pub(crate) async fn drawn(&self, epoch: Epoch) -> Option<Draw> {
+        if let Ok(draws) = self.draws.lock()
+            && let Some((at, draw)) = draws.get(&epoch)
+            && (draw.is_some() || at.elapsed() < FRESH)
+        {
+            return draw.clone();
+        }
+        let found = self.client.audits(Storage::ID, epoch, &self.device).await.ok().flatten().map(Arc::new);
+        if let Ok(mut draws) = self.draws.lock() {
+            draws.insert(epoch, (Instant::now(), found.clone()));
+            while draws.len() > DRAWS {
+                draws.pop_first();
+            }
+        }
+        found
     }
 
     fn remembered(&self, id: &LeaseId) -> Option<Option<LeaseEntry>> {
@@ -78,6 +106,10 @@ impl ChainView for ChainLeases {
         Some(entry)
     }
 
+    async fn auditors(&self, epoch: Epoch) -> Option<Vec<DeviceId>> {
+        self.drawn(epoch).await.map(|draw| draw.1.clone())
+    }
+
     fn epoch(&self) -> Epoch {
         self.clock.now().map(|n| n.epoch).unwrap_or_default()
     }
@@ -95,6 +127,7 @@ pub struct StorageWorker {
     device: DeviceId,
     params: Params,
     node: StorageNode,
+    reports: Arc<Reports>,
     /// Leases whose escrow is used up, as of the latest look.
     unpaid: Mutex<BTreeSet<LeaseId>>,
     /// The last epoch is known to have had a miss: chunks were gone, or the chain holds a commitment that is not ours.
@@ -116,6 +149,7 @@ impl StorageWorker {
     ) -> Self {
         Self {
             duties,
+            reports: Arc::new(Reports::new(store.clone())),
             store,
             chain,
             device,
@@ -125,6 +159,24 @@ impl StorageWorker {
             unpaid: Mutex::default(),
             clean: AtomicBool::new(false),
         }
+    }
+
+    /// What this device saw as an auditor, for [`crate::audits`].
+    pub fn reports(&self) -> Arc<Reports> {
+        self.reports.clone()
+    }
+
+    /// What auditors saw of this device in the last settlements: notes by epoch. Empty where all was well.
+    async fn audited(&self) -> Result<Vec<(Epoch, u16)>, WorkerError> {
+        let now = self.chain.epoch();
+        let mut out = Vec::new();
+        for epoch in (now.0.saturating_sub(LOOK_BACK)..now.0).map(Epoch) {
+            let found = self.chain.client.settlement(Storage::ID, epoch).await.map_err(away)?;
+            let lines = found.map(|f| f.1).unwrap_or_default();
+            let own = lines.iter().filter(|l| l.row.payee == self.device && note::is_audit(l.row.note));
+            out.extend(own.map(|l| (epoch, l.row.note)));
+        }
+        Ok(out)
     }
 
     /// Serves leases whose escrow does not cover one more full epoch for reading only, and fully once it does again.
@@ -187,10 +239,13 @@ impl Worker<Storage> for StorageWorker {
     async fn bundle(&self, epoch: Epoch) -> Result<Vec<Evidence>, WorkerError> {
         let duties = self.duties.clone();
         let made = tokio::task::spawn_blocking(move || duties.bundle_items(epoch)).await.map_err(failed)?;
-        let items = made.map_err(failed)?;
+        let mut items = made.map_err(failed)?;
         if items.is_empty() {
             self.clean.store(false, Ordering::Relaxed);
         }
+        let reports = self.reports.clone();
+        let seen = tokio::task::spawn_blocking(move || reports.hand_in(epoch)).await.map_err(failed)?;
+        items.extend(seen.map_err(failed)?);
         Ok(items)
     }
 
@@ -226,6 +281,15 @@ impl Worker<Storage> for StorageWorker {
                 "check the disk; if the daemon was restored from a backup, nothing: it proves what it has",
             ));
         }
+        out.push(match self.audited().await {
+            Ok(bad) => retrieval(&bad, self.node.audits_answered()),
+            Err(e) => Finding::new(
+                Level::Warning,
+                "storage.retrieval",
+                format!("what auditors saw is unknown: {}", e.cause),
+                "look whether the node is up",
+            ),
+        });
         let unpaid = self.unpaid.lock().map(|u| u.len()).unwrap_or_default();
         if unpaid > 0 {
             out.push(Finding::new(
@@ -237,6 +301,21 @@ impl Worker<Storage> for StorageWorker {
         }
         out
     }
+}
+
+/// What the audits of the last epochs mean for this device.
+fn retrieval(bad: &[(Epoch, u16)], answered: usize) -> Finding {
+    let Some((_, latest)) = bad.last() else {
+        let cause = format!(
+            "no bad retrieval audit in the last {LOOK_BACK} epochs; {answered} auditors were answered lately"
+        );
+        return Finding::new(Level::Good, "storage.retrieval", cause, "");
+    };
+    let epochs: Vec<String> = bad.iter().map(|(epoch, _)| epoch.to_string()).collect();
+    let cause = format!("bad retrieval audits in epochs {}: {}", epochs.join(", "), note::explain(*latest));
+    let remedy =
+        "mend it: with good audits half of what was lost comes back in each half-life, nothing is slashed";
+    Finding::new(Level::Warning, "storage.retrieval", cause, remedy)
 }
 
 /// Follows the chain and does the repairs that fall to this device, until aborted. The first drawn agent acts at once,

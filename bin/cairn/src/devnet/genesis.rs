@@ -56,6 +56,9 @@ pub fn storage_params(epoch: Duration) -> types::Params {
         bond_per_gib: 10_000_000,
         escrow_epochs: 6,
         grace_epochs: 12,
+        // A minute shows what a day does elsewhere, and a busy laptop is not a slow operator.
+        audit_half_life: 3,
+        audit_log_ms: 14,
         ..types::Params::default()
     }
 }

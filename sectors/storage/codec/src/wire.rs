@@ -27,7 +27,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use cairn_crypto::keys::{PublicKey, SecretKey, Signature, SignatureError};
 use cairn_crypto::sealed::BoxPublic;
-use cairn_storage_rules::types::{CoSigned, Fragment, Revision, SignedReceipt, Signer};
+use cairn_storage_rules::params::MAX_AUDIT_CHUNKS;
+use cairn_storage_rules::types::{Ask, CoSigned, Fragment, LeafProof, Revision, SignedReceipt, Signer};
 use cairn_types::{DecodeError, DeviceId, Epoch, Hash, LeaseId, NetworkId, Refusal, decode_bounded, encode};
 
 use crate::segment::SegmentId;
@@ -42,6 +43,8 @@ pub const MAX_PART: u32 = 4 << 20;
 pub const MAX_IDS: usize = 16_384;
 /// Most entries in one [`Listing`].
 pub const MAX_LISTED: usize = 16_384;
+/// Most chunks in one [`Reply::Audited`].
+pub const MAX_AUDITED: usize = MAX_AUDIT_CHUNKS as usize;
 /// Most epochs between now and the expiry of a request.
 pub const MAX_LIFE: u64 = 2;
 /// Signature domain of requests.
@@ -54,6 +57,17 @@ pub enum Request {
     Hello,
     /// From a customer or a repair agent.
     Signed(Box<Signed>),
+    /// From a drawn auditor. Answered with [`Reply::Audited`].
+    Audit(AuditAsk),
+}
+
+/// A drawn auditor's question. The chunks follow from the signature ([`cairn_storage_rules::audit::positions`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct AuditAsk {
+    /// Who asks whom in which epoch.
+    pub ask: Ask,
+    /// The auditor's signature ([`cairn_storage_rules::sign::AUDIT`]).
+    pub signature: Signature,
 }
 
 /// A request under the lease's key, or under an agent's device key.
@@ -218,6 +232,9 @@ pub enum Reply {
     Status(Status),
     /// The other agent's confirmation ([`cairn_storage_rules::sign::confirm`]).
     Confirmed(Signature),
+    /// The chunks that an auditor asked for, in that order, each with its way to the commitment; `None`: lost. At most
+    /// [`MAX_AUDITED`].
+    Audited(Vec<Option<LeafProof>>),
 }
 
 /// Who a device is, and where boxes for it are sealed to.
@@ -309,6 +326,8 @@ pub mod code {
     pub const RECEIPT: &str = "storage.receipt";
     /// The device failed; its operator must look.
     pub const DISK: &str = "storage.disk";
+    /// Not drawn to audit this device, or asked too often.
+    pub const AUDIT: &str = "storage.audit";
     /// The repair does not check out.
     pub const REPAIR: &str = "storage.repair";
 }
@@ -440,6 +459,7 @@ fn check_reply(reply: &Result<Reply, WireError>) -> Result<(), DecodeError> {
     match reply {
         Ok(Reply::List(list)) => limit(list.entries.len(), MAX_LISTED),
         Ok(Reply::Note(Some(note))) => note.check_limits(),
+        Ok(Reply::Audited(proofs)) => limit(proofs.len(), MAX_AUDITED),
         Err(e) => limit(e.code.len().max(e.cause.len()).max(e.remedy.len()), 4096),
         _ => Ok(()),
     }

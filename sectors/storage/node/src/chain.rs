@@ -17,6 +17,10 @@ pub trait ChainView: Send + Sync {
     }
     /// A device with its commitment for the current epoch.
     async fn device(&self, id: &DeviceId) -> Option<DeviceEntry>;
+    /// Who was drawn to audit this device in an epoch; `None` where that cannot be known at the moment.
+    async fn auditors(&self, _epoch: Epoch) -> Option<Vec<DeviceId>> {
+        None
+    }
     /// The current epoch.
     fn epoch(&self) -> Epoch;
     /// The network.

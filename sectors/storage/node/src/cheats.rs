@@ -23,12 +23,12 @@ pub enum Cheat {
     CommitmentChanged,
     /// `inflated-size`: commits to ten times the weight.
     InflatedSize,
-    /// `proof-answered-bytes-refused`: proves, but serves nobody.
+    /// `proof-answered-bytes-refused`, `proves-but-does-not-serve`: proves, but serves nobody, auditors included.
     BytesRefused,
 }
 
 /// All cheats with their names.
-pub const ALL: [(&str, Cheat); 8] = [
+pub const ALL: [(&str, Cheat); 9] = [
     ("dropped-data-10", Cheat::DroppedData10),
     ("dropped-data-1", Cheat::DroppedData1),
     ("silent-when-hit", Cheat::SilentWhenHit),
@@ -37,6 +37,8 @@ pub const ALL: [(&str, Cheat); 8] = [
     ("commitment-changed", Cheat::CommitmentChanged),
     ("inflated-size", Cheat::InflatedSize),
     ("proof-answered-bytes-refused", Cheat::BytesRefused),
+    // The same behaviour, as the audits see it.
+    ("proves-but-does-not-serve", Cheat::BytesRefused),
 ];
 
 impl Cheat {
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cheat_has_one_name_and_is_off_until_switched_on() {
+    fn every_name_means_one_cheat_that_is_off_until_switched_on() {
         let cheats = Cheats::default();
         for (name, cheat) in ALL {
             assert_eq!(Cheat::named(name), Some(cheat));

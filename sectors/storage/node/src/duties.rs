@@ -12,7 +12,7 @@ use cairn_storage_rules::prove::{
     ChunkReader, Exam, OperatorTree, answer, answers_digest, locate_fragment, slot_tree,
 };
 use cairn_storage_rules::types::{
-    Answer, Claim, Commitment, Defence, DisputeLeaf, Evidence, Fragment, Params, Revision, Signer,
+    Answer, Claim, Commitment, Defence, DisputeLeaf, Evidence, Fragment, LeafProof, Params, Revision, Signer,
 };
 use cairn_types::{Epoch, Hash, Refusal};
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::chain::ChainView;
-use crate::cheats::Cheats;
+use crate::cheats::{Cheat, Cheats};
 use crate::service::Identity;
 use crate::store::{Frozen, SlotKey, Store, StoreError};
 
@@ -124,6 +124,31 @@ impl Duties {
         let (fragment, in_slot) = reader.fragment(r, claim.position)?;
         let chunk = reader.chunk(r, &fragment, in_slot.offset_in_leaf)?;
         Some(Defence::Leaf(Box::new(DisputeLeaf { in_slot, fragment, chunk })))
+    }
+
+    /// Chunks of the tree that the device committed to for `epoch`, with their proofs; `None` for each that is lost.
+    /// The auditor checks them. `Ok(None)`: the device did not freeze this epoch, or serves nobody.
+    ///
+    /// # Errors
+    /// The disk's index.
+    pub fn chunks(
+        &self,
+        epoch: Epoch,
+        positions: impl FnOnce(u64) -> Vec<u64>,
+    ) -> Result<Option<Vec<Option<LeafProof>>>, StoreError> {
+        let Some(frozen) = self.store.frozen(epoch) else { return Ok(None) };
+        if self.cheats.has(Cheat::BytesRefused) {
+            return Ok(None);
+        }
+        let tree = tree(&frozen)?;
+        let reader = Reader { duties: self, slots: RefCell::default() };
+        let one = |position| {
+            let (revision, in_operator) = tree.locate(position).ok()?;
+            let (fragment, in_slot) = reader.fragment(&revision, in_operator.offset_in_leaf)?;
+            let chunk = reader.chunk(&revision, &fragment, in_slot.offset_in_leaf)?;
+            Some(LeafProof { revision, in_operator, in_slot, fragment, chunk })
+        };
+        Ok(Some(positions(tree.total()).into_iter().map(one).collect()))
     }
 
     /// Everything that this device hands in for `epoch`.

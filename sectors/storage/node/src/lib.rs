@@ -4,6 +4,7 @@
 //! plane; [`Duties`] makes what is posted each epoch; [`RepairAgent`] rebuilds slots that changed hands. What the chain
 //! says comes through [`ChainView`].
 
+pub mod audit;
 pub mod chain;
 pub mod cheats;
 pub mod client;
@@ -14,6 +15,7 @@ pub mod repair;
 pub mod service;
 pub mod store;
 
+pub use audit::Auditor;
 pub use chain::ChainView;
 pub use cheats::Cheat;
 pub use duties::Duties;

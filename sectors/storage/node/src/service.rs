@@ -1,6 +1,7 @@
 //! Answers customers and repair agents: who may ask what, then the store.
 
 mod access;
+mod audited;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::chain::ChainView;
 use crate::cheats::Cheats;
 use crate::store::{SlotKey, Store};
 use access::Access;
+use audited::AuditReads;
 
 /// A device's id and key.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ struct Inner {
     cheats: Arc<Cheats>,
     read_only: Mutex<BTreeSet<LeaseId>>,
     agents: Mutex<AgentReads>,
+    audits: Mutex<AuditReads>,
     confirmer: OnceLock<Arc<dyn Confirm>>,
 }
 
@@ -77,6 +80,7 @@ impl StorageNode {
             cheats,
             read_only: Mutex::default(),
             agents: Mutex::default(),
+            audits: Mutex::default(),
             confirmer: OnceLock::new(),
         }))
     }
@@ -110,6 +114,7 @@ impl StorageNode {
                 let network = inner.chain.network();
                 Ok(Reply::Hello(sign_box_key(network, inner.identity.device, &inner.identity.key)))
             }
+            Request::Audit(asked) => self.audited(&asked).await,
             Request::Signed(signed) => {
                 let (access, body) = self.authorise(&signed).await?;
                 tracing::trace!(?from, lease = ?access.lease.id, slot = access.key.slot, "storage.node.request");

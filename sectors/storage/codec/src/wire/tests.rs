@@ -304,3 +304,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_auditors_question_and_its_answer_are_frozen_and_bounded() {
+    let ask = Ask {
+        network: NetworkId([1; 32]),
+        epoch: Epoch(2),
+        device: DeviceId([3; 32]),
+        auditor: DeviceId([4; 32]),
+    };
+    assert_eq!(encode(&ask).len(), 104);
+    let asked = AuditAsk { ask, signature: ask.sign(&key()) };
+    let message = encode_request(&Request::Audit(asked));
+    let fields = [&[1; 32][..], &[2, 0, 0, 0, 0, 0, 0, 0], &[3; 32], &[4; 32]].concat();
+    assert_eq!(message, [&[1, 2][..], &fields, &asked.signature.0].concat());
+    assert_eq!(key().public().verify("cairn/storage/audit/v1", &fields, &asked.signature), Ok(()));
+    assert_eq!(decode_request(&message.into()), Ok(Request::Audit(asked)));
+    assert_eq!(hex::encode(encode_reply(&Ok(Reply::Audited(vec![None])))), "01010c0100000000");
+    let most = Ok(Reply::Audited(vec![None; MAX_AUDITED]));
+    assert_eq!(decode_reply(&encode_reply(&most).into()), Ok(most));
+    let over = encode_reply(&Ok(Reply::Audited(vec![None; MAX_AUDITED + 1])));
+    assert!(decode_reply(&over.into()).is_err());
+}

@@ -109,6 +109,7 @@ impl MemoryNode {
                 )));
             }
             Request::Signed(signed) => signed,
+            Request::Audit(_) => return Err(refuse(code::AUDIT, "nobody is drawn in memory")),
         };
         self.check(&signed)?;
         let body = signed.body().map_err(bad)?;

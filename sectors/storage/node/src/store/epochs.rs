@@ -1,10 +1,10 @@
 //! What the device bound itself to, epoch by epoch. Everything here is durable before anybody hears of it.
 
 use cairn_storage_codec::wire::{Held, code};
-use cairn_storage_rules::types::{Answer, CoSigned, Dropped, Revision};
+use cairn_storage_rules::types::{Answer, Audited, CoSigned, Dropped, Revision};
 use cairn_types::{Epoch, LeaseId, Refusal};
 
-use super::index::{ANSWERS, FROZEN, OLD, SUBMITTED};
+use super::index::{ANSWERS, FROZEN, OLD, REPORTS, SUBMITTED};
 use super::rows::{Frozen, Submitted};
 use super::{SlotKey, Store, StoreError, locked};
 
@@ -121,6 +121,23 @@ impl Store {
         })
     }
 
+    /// What this device saw as an auditor in an epoch, ascending by device.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn reports(&self, epoch: Epoch) -> Result<Vec<Audited>, StoreError> {
+        Ok(self.index.all::<Audited>(REPORTS, &key(epoch))?.into_iter().map(|(_, report)| report).collect())
+    }
+
+    /// Keeps a report; one about the same device and epoch gives way.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_report(&self, report: &Audited) -> Result<(), StoreError> {
+        let at = [key(report.epoch).as_slice(), report.device.as_ref()].concat();
+        self.index.write(|tx| tx.put(REPORTS, &at, report))
+    }
+
     /// True if a settlement has taken this revision over.
     ///
     /// # Errors
@@ -169,6 +186,7 @@ impl Store {
         let end = key(epoch.plus(1));
         self.index.write(|tx| {
             tx.retain(FROZEN, &[], |k| k >= end.as_slice())?;
+            tx.retain(REPORTS, &[], |k| k >= end.as_slice())?;
             // The answers of the epoch just closed stay one epoch longer, for whoever asks what was answered.
             tx.retain(ANSWERS, &[], |k| k >= key(epoch).as_slice())
         })?;

@@ -52,8 +52,10 @@ pub const REPAIRS: Table = Table(9, "repairs");
 pub const SMALL: Table = Table(10, "small");
 /// Small fragments that are staged.
 pub const STAGED: Table = Table(11, "staged");
-const ALL: [Table; 12] =
-    [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE, FROZEN, ANSWERS, SUBMITTED, REPAIRS, SMALL, STAGED];
+/// What this device saw as an auditor in open epochs.
+pub const REPORTS: Table = Table(12, "reports");
+const ALL: [Table; 13] =
+    [SLOTS, HELD, LOG, NOTES, OLD, GARBAGE, FROZEN, ANSWERS, SUBMITTED, REPAIRS, SMALL, STAGED, REPORTS];
 /// Where the journal begins; written by checkpoints only.
 const META: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("meta");
 const ROUND: &[u8] = b"journal";

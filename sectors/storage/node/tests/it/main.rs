@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+mod audits;
 mod crash;
 mod epochs;
 mod repair;
