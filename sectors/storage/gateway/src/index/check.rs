@@ -175,7 +175,8 @@ impl Index {
                 let active = object.labels.retention.filter(|r| r.until > condition.now);
                 let Some(old) = active else { return Ok(()) };
                 let longer = new.is_some_and(|new| new.mode == old.mode && new.until >= old.until);
-                if !longer && !(condition.bypass && old.mode == LockMode::Governance) {
+                let bypassed = condition.bypass && old.mode == LockMode::Governance;
+                if !longer && !bypassed {
                     return Err(GatewayError::Locked("retention can only become longer"));
                 }
             }

@@ -54,9 +54,8 @@ pub fn due(settings: &BucketSettings, key: &str, versions: &[Version], now: u64,
     let mut out = Vec::new();
     match &current.object {
         Some(object) => {
-            if expiry(&settings.lifecycle, key, object, day).is_some_and(|(at, _)| at <= now) {
-                out.push(Due::Delete(current.id));
-            }
+            let end = expiry(&settings.lifecycle, key, object, day).filter(|(at, _)| *at <= now);
+            out.extend(end.map(|_| Due::Delete(current.id)));
         }
         None if older.is_empty() && rules.iter().any(|r| marker_is_due(r, current, now, day)) => {
             out.push(Due::Remove(current.name()));

@@ -161,7 +161,7 @@ impl MemoryNode {
             }
             Body::LogAppend { seq, prev, entries } => log_append(slot, fence, seq, prev, entries),
             Body::LogHead => Ok(Reply::Log(log_state(slot))),
-            Body::LogRead { from, .. } => log_read(slot, from),
+            Body::LogRead { from, max_bytes } => log_read(slot, from, max_bytes),
             Body::LogTruncate { before } => {
                 slot.log = slot.log.split_off(&before);
                 slot.first = slot.first.max(before);
@@ -315,12 +315,20 @@ fn log_append(
     Ok(Reply::Log(log_state(slot)))
 }
 
-fn log_read(slot: &SlotMem, from: u64) -> Result<Reply, WireError> {
+fn log_read(slot: &SlotMem, from: u64, max_bytes: u32) -> Result<Reply, WireError> {
     if from < slot.first {
         return Err(refuse(code::LOG, "truncated"));
     }
     let prev = from.checked_sub(1).and_then(|s| slot.log.get(&s)).map(|e| e.1).unwrap_or_default();
-    let entries = slot.log.range(from..).take(8).map(|(_, e)| e.2.clone()).collect();
+    let (mut left, mut entries) = (usize::try_from(max_bytes).unwrap_or(usize::MAX), Vec::new());
+    for (_, (_, _, entry)) in slot.log.range(from..).take(8) {
+        let size = entry.private.len() + entry.repair.iter().map(Vec::len).sum::<usize>();
+        if size > left && !entries.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(size);
+        entries.push(entry.clone());
+    }
     Ok(Reply::Entries(LogPage { seq: from, prev, entries, state: log_state(slot) }))
 }
 

@@ -88,7 +88,7 @@ fn expiration(given: LifecycleExpiration, filter: &Filter) -> S3Result<Expire> {
         (Some(n), None, None) => Ok(Expire::Days(days(n)?)),
         (None, Some(date), None) => {
             let date = unix(&date);
-            if date % DAY != 0 {
+            if !date.is_multiple_of(DAY) {
                 return Err(s3_error!(InvalidArgument, "the date of an expiration is a midnight in UTC"));
             }
             Ok(Expire::Date(date))

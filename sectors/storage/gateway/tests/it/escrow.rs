@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // Helpers of tests, which may fail loudly.
+
 use crate::support::*;
 use cairn_storage_gateway::error::GatewayError;
 use cairn_storage_gateway::gateway::Gateway;

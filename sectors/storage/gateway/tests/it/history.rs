@@ -3,6 +3,8 @@
 //! Where versions are kept and none is removed, the list of versions is the history: it says in which order the writes
 //! took effect, so every answer can be judged by it.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, which may fail loudly.
+
 use crate::support::*;
 use cairn_storage_gateway::error::GatewayError;
 use cairn_storage_gateway::gateway::{Gateway, PutPart};

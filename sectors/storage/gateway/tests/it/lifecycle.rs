@@ -1,5 +1,7 @@
 //! The worker that expires, with a clock of the test's.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, which may fail loudly.
+
 use crate::support::*;
 use cairn_storage_gateway::gateway::Gateway;
 use cairn_storage_gateway::index::Condition;
