@@ -264,6 +264,17 @@ pub enum StorageCommand {
         #[arg(long, value_name = "FILE")]
         phrase: String,
     },
+    /// Make, list and revoke access keys with limits.
+    #[command(subcommand)]
+    Key(AccessKeyCommand),
+    /// Print a link with which anybody can read one object until it ends, or until its key is revoked.
+    Share {
+        /// s3://bucket/key.
+        at: String,
+        /// How long the link works: 1s to 7d, such as 90s, 30m, 12h or 7d.
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_span)]
+        expires: Duration,
+    },
     /// Show what is paid: what is left in each lease's escrow, and for how long that lasts.
     Escrow,
     /// Show what storing so much costs, and how safe it is. A devnet charges a million times as much, so that a minute
@@ -274,6 +285,40 @@ pub enum StorageCommand {
         /// Months of 30 days.
         #[arg(long, value_name = "N", default_value_t = 1)]
         months: u32,
+    },
+}
+
+/// `cairn storage key`.
+#[derive(Subcommand, Debug)]
+pub enum AccessKeyCommand {
+    /// Make a key; its secret is shown now and never again.
+    New {
+        /// Who will use it: the name by which bucket policies know it.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// It may read and list, nothing else.
+        #[arg(long, conflicts_with = "allow")]
+        read_only: bool,
+        /// What it may do: read, list, write, delete, manage (settings of buckets), or none: only what bucket policies
+        /// open to it.
+        #[arg(long, value_name = "ACTIONS", value_delimiter = ',', default_value = "read,list,write,delete")]
+        allow: Vec<String>,
+        /// Where: a bucket, or BUCKET/PREFIX; repeat it for more. Everywhere without it.
+        #[arg(long = "bucket", value_name = "BUCKET[/PREFIX]")]
+        buckets: Vec<String>,
+        /// How long it works, such as 12h or 30d; until revoked without it.
+        #[arg(long, value_name = "TIME", value_parser = parse_span)]
+        expires: Option<Duration>,
+        /// Bytes of objects that may lie where it acts for a write of its to be taken, such as 10GB.
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        quota: Option<u64>,
+    },
+    /// List keys with what they may do; secrets are not shown.
+    Ls,
+    /// Revoke a key: it and every link that it signed stop working at once.
+    Revoke {
+        /// Id of the key, as `cairn storage key ls` shows it.
+        id: String,
     },
 }
 
@@ -345,6 +390,25 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads `90s`, `30m`, `12h`, `30d`: one second to ten years.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is no length of time; write 90s, 30m, 12h or 30d");
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let n: u64 = number.parse().map_err(|_| bad())?;
+    let seconds = match unit {
+        "s" => Some(n),
+        "m" => n.checked_mul(60),
+        "h" => n.checked_mul(3600),
+        "d" => n.checked_mul(86_400),
+        _ => return Err(bad()),
+    };
+    match seconds {
+        Some(s) if (1..=3650 * 86_400).contains(&s) => Ok(Duration::from_secs(s)),
+        _ => Err(format!("{text:?} is outside 1s to 3650d")),
+    }
+}
+
 /// Reads `500GB`, `64MiB`, `1234`.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is no size; write 500GB, 64MiB or 1234");
@@ -376,6 +440,15 @@ mod tests {
         assert_eq!(parse_duration("2500ms"), Ok(Duration::from_millis(2500)));
         assert!(parse_duration("1s").is_err());
         assert!(parse_duration("fast").is_err());
+    }
+
+    #[test]
+    fn spans_of_keys_and_links() {
+        assert_eq!(parse_span("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_span("90s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "7", "d", "0s", "4000d", "99999999999999999999d", "1w"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

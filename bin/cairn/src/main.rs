@@ -44,6 +44,11 @@ fn main() -> ExitCode {
     let shows = matches!(&cli.command, Command::Devnet(a) if a.demo.is_some());
     let usual = if shows { "error" } else { QUIET };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| usual.into());
+    // The S3 library writes signatures and whole requests; the gateway's own events (cairn::s3::access) do not.
+    let filter = match "s3s=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let out = Out { json: cli.json };

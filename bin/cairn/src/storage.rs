@@ -1,5 +1,7 @@
 //! `cairn storage`: files in and out through S3, their price, their recovery.
 
+mod key;
+
 use anyhow::{Context, Result};
 use cairn_client::Client;
 use cairn_storage_codec::durability::{self, Assumptions};
@@ -36,6 +38,8 @@ pub async fn run(client: &Client, out: Out, command: StorageCommand) -> Result<(
         StorageCommand::Get { from, file } => get(&endpoint(client).await?.0, out, &from, &file).await,
         StorageCommand::Ls { at } => ls(&endpoint(client).await?.0, out, at.as_deref()).await,
         StorageCommand::Rm { at, dry_run } => rm(&endpoint(client).await?.0, out, &at, dry_run).await,
+        StorageCommand::Key(command) => key::run(client, out, command).await,
+        StorageCommand::Share { at, expires } => key::share(client, out, &at, expires).await,
         StorageCommand::Escrow => escrow(client, out).await,
         StorageCommand::Recover { phrase } => recover(client, out, &phrase).await,
     }

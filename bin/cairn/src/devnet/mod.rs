@@ -1,5 +1,6 @@
 //! A whole network in one process: node, operators, gateway, on loopback.
 
+mod access;
 mod control;
 mod demo;
 pub mod genesis;
@@ -43,6 +44,8 @@ use ordered::Ordered;
 
 /// Time between blocks while the network is set up.
 const SETUP_INTERVAL: Duration = Duration::from_millis(10);
+/// How often access logs are stored: a devnet is watched.
+const JOURNAL: Duration = Duration::from_secs(2);
 /// Region that S3 clients must name.
 const REGION: &str = "cairn";
 
@@ -292,7 +295,7 @@ impl Devnet {
     }
 
     async fn serve(&self, gateway: (Arc<Gateway>, Value), listener: TcpListener) -> Result<()> {
-        let config = ServerConfig { region: REGION.into(), ..ServerConfig::default() };
+        let config = ServerConfig { region: REGION.into(), journal: JOURNAL, ..ServerConfig::default() };
         let server = server::serve(listener, gateway.0.clone(), config)?;
         *self.gateway.lock().await = Some(Box::new(Front::new(gateway.0, server)));
         Ok(())

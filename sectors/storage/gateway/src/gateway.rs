@@ -2,6 +2,7 @@
 
 mod escrow;
 mod ingest;
+mod keys;
 mod lifecycle;
 mod objects;
 mod parts;
@@ -291,24 +292,6 @@ impl Gateway {
         let mutation = Mutation::DeleteVersion { bucket: bucket.into(), key: key.into(), version };
         self.commit(mutation, Vec::new(), condition).await
     }
-    /// Adds or replaces an access key.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub async fn put_access_key(&self, id: &str, secret: &str) -> Result<(), GatewayError> {
-        if self.index().secret(id) == Some(secret) {
-            return Ok(());
-        }
-        self.change(Mutation::PutAccessKey { id: id.into(), secret: secret.into() }).await
-    }
-    /// Withdraws an access key.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub async fn delete_access_key(&self, id: &str) -> Result<(), GatewayError> {
-        self.change(Mutation::DeleteAccessKey { id: id.into() }).await
-    }
-
     /// Agrees with every slot on what it holds. Call it before an epoch's lock.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub use list::{ListQuery, Listed, Page, Resume, VersionPage};
 pub use settings::BucketSettings;
 pub(crate) use versions::{Packed, Versions};
 
+use crate::access::key::AccessKey;
 use crate::error::GatewayError;
 use crate::record::{Etag, Mutation, Object, Part, Setting, SlotRoot, Stored, Upload, UploadId, VersionId};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -92,7 +93,7 @@ pub struct Index {
     buckets: BTreeMap<String, Bucket>,
     uploads: BTreeMap<UploadId, UploadState>,
     segments: BTreeMap<SegmentId, SegmentState>,
-    access: BTreeMap<String, String>,
+    access: BTreeMap<String, Arc<AccessKey>>,
     /// KiB on each slot of a lease that its segments take.
     chunks: BTreeMap<LeaseId, u64>,
     /// Fragments that are not where they belong.
@@ -147,6 +148,16 @@ impl Index {
     pub fn upload_by_id(&self, id: &UploadId) -> Option<&UploadState> {
         self.uploads.get(id)
     }
+    /// Bytes of the objects of a bucket and of the parts of its unfinished uploads whose keys are `chosen`.
+    pub fn bytes_where(&self, bucket: &str, chosen: impl Fn(&str) -> bool) -> u64 {
+        let objects = self.buckets.get(bucket).into_iter().flat_map(|b| &b.objects);
+        let objects = objects.filter(|(key, _)| std::str::from_utf8(key).is_ok_and(&chosen));
+        let versions = objects.flat_map(|(_, versions)| versions.all());
+        let objects = versions.filter_map(|v| v.open().object).map(|o| o.size);
+        let uploads = self.uploads.values().filter(|u| u.upload.bucket == bucket && chosen(&u.upload.key));
+        let parts = uploads.flat_map(|u| u.parts.values()).map(|p| p.size);
+        objects.chain(parts).fold(0, u64::saturating_add)
+    }
     /// Uploads of a bucket, by key and then start.
     pub fn uploads(&self, bucket: &str) -> Vec<(UploadId, &Upload)> {
         let of_bucket = self.uploads.iter().filter(|(_, u)| u.upload.bucket == bucket);
@@ -170,13 +181,13 @@ impl Index {
     pub fn chunks_of(&self, lease: &LeaseId) -> u64 {
         self.chunks.get(lease).copied().unwrap_or(0)
     }
-    /// Secret of an access key.
-    pub fn secret(&self, access_key: &str) -> Option<&str> {
-        self.access.get(access_key).map(String::as_str)
+    /// An access key by its id.
+    pub fn access_key(&self, id: &str) -> Option<&Arc<AccessKey>> {
+        self.access.get(id)
     }
-    /// Access keys.
-    pub fn access_keys(&self) -> impl Iterator<Item = &String> {
-        self.access.keys()
+    /// Access keys by id.
+    pub fn access_keys(&self) -> impl Iterator<Item = (&String, &Arc<AccessKey>)> {
+        self.access.iter()
     }
     /// Fragments that are not where they belong, to be healed.
     pub fn incomplete(&self) -> impl Iterator<Item = (SegmentId, u16)> {
@@ -192,7 +203,7 @@ impl Index {
         let mut out: Vec<Mutation> = self
             .access
             .iter()
-            .map(|(id, s)| Mutation::PutAccessKey { id: id.clone(), secret: s.clone() })
+            .map(|(id, key)| Mutation::PutAccessKey { id: id.clone(), key: (**key).clone() })
             .collect();
         out.push(Mutation::Numbered { last: self.last });
         out.extend(self.segments.values().map(stored));

@@ -6,6 +6,7 @@ pub mod commit;
 pub mod digest;
 pub mod error;
 pub mod front;
+pub mod fuzz;
 pub mod gateway;
 pub mod index;
 pub mod log;

@@ -11,6 +11,7 @@ pub use settings::{
 };
 
 use crate::index::Version;
+use crate::access::key::AccessKey;
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_storage_codec::{SegmentId, SegmentMeta};
 use cairn_types::Hash;
@@ -300,8 +301,8 @@ pub enum Mutation {
     PutAccessKey {
         /// Access key id.
         id: String,
-        /// Its secret.
-        secret: String,
+        /// Its secret, and what it may do.
+        key: AccessKey,
     },
     /// An access key was withdrawn.
     DeleteAccessKey {

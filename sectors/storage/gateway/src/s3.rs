@@ -1,14 +1,21 @@
 //! The S3 protocol over the gateway. HTTP, XML and signatures are s3s's; what an operation means is ours. Operations
 //! that are not here answer `NotImplemented`.
 
+mod acl;
 mod auth;
 mod checksum;
-mod convert;
+pub(crate) mod convert;
+pub(crate) mod cors;
 mod defaults;
+pub(crate) mod gate;
 mod lifecycle;
 mod listing;
 mod lock;
+mod logging;
 mod objects;
+mod policy;
+pub(crate) mod post;
+pub(crate) mod query;
 mod reads;
 mod tagging;
 mod uploads;
@@ -43,8 +50,9 @@ impl S3 for GatewayS3 {
         &self,
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
+        let mut settings = acl::of_new_bucket(&req.input)?;
+        settings.extend(lock::of_new_bucket(req.input.object_lock_enabled_for_bucket));
         let name = req.input.bucket;
-        let settings = lock::of_new_bucket(req.input.object_lock_enabled_for_bucket);
         self.gateway.create_bucket_with(&name, seconds(), settings).await.map_err(refusal)?;
         answer(CreateBucketOutput { location: Some(format!("/{name}")) })
     }
@@ -66,7 +74,9 @@ impl S3 for GatewayS3 {
         &self,
         req: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        listing::buckets(&self.gateway, req.input)
+        let key = req.credentials.as_ref().and_then(|c| self.gateway.index().access_key(&c.access_key).cloned());
+        let seen = |name: &str| key.as_ref().and_then(|k| k.scope.as_ref()).is_none_or(|s| s.sees(name));
+        listing::buckets(&self.gateway, req.input, seen)
     }
 
     async fn get_bucket_location(
@@ -98,7 +108,15 @@ impl S3 for GatewayS3 {
         &self,
         req: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        objects::delete_many(&self.gateway, req.input).await
+        let denied = req.extensions.get::<gate::Denied>().cloned().unwrap_or_default().0;
+        if req.input.delete.objects.is_empty() && !denied.is_empty() {
+            return answer(DeleteObjectsOutput { errors: Some(denied), ..Default::default() });
+        }
+        let mut done = objects::delete_many(&self.gateway, req.input).await?;
+        if !denied.is_empty() {
+            done.output.errors.get_or_insert_default().extend(denied);
+        }
+        Ok(done)
     }
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
         objects::copy(&self.gateway, req).await
@@ -328,5 +346,119 @@ impl S3 for GatewayS3 {
     ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
         let code = S3ErrorCode::NoSuchWebsiteConfiguration;
         defaults::unset(&self.gateway, &req.input.bucket, code)
+    }
+    async fn put_bucket_policy(
+        &self,
+        req: S3Request<PutBucketPolicyInput>,
+    ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+        policy::put(&self.gateway, req.input).await
+    }
+    async fn get_bucket_policy(
+        &self,
+        req: S3Request<GetBucketPolicyInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+        policy::get(&self.gateway, &req.input)
+    }
+    async fn delete_bucket_policy(
+        &self,
+        req: S3Request<DeleteBucketPolicyInput>,
+    ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+        policy::delete(&self.gateway, req.input).await
+    }
+    async fn get_bucket_policy_status(
+        &self,
+        req: S3Request<GetBucketPolicyStatusInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
+        policy::status(&self.gateway, &req.input)
+    }
+    async fn put_public_access_block(
+        &self,
+        req: S3Request<PutPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+        policy::block(&self.gateway, req.input).await
+    }
+    async fn get_public_access_block(
+        &self,
+        req: S3Request<GetPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+        policy::blocked(&self.gateway, &req.input)
+    }
+    async fn delete_public_access_block(
+        &self,
+        req: S3Request<DeletePublicAccessBlockInput>,
+    ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+        policy::unblock(&self.gateway, req.input).await
+    }
+    async fn put_bucket_cors(
+        &self,
+        req: S3Request<PutBucketCorsInput>,
+    ) -> S3Result<S3Response<PutBucketCorsOutput>> {
+        cors::put(&self.gateway, req.input).await
+    }
+    async fn get_bucket_cors(
+        &self,
+        req: S3Request<GetBucketCorsInput>,
+    ) -> S3Result<S3Response<GetBucketCorsOutput>> {
+        cors::get(&self.gateway, &req.input)
+    }
+    async fn delete_bucket_cors(
+        &self,
+        req: S3Request<DeleteBucketCorsInput>,
+    ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
+        cors::delete(&self.gateway, req.input).await
+    }
+    async fn put_bucket_acl(
+        &self,
+        req: S3Request<PutBucketAclInput>,
+    ) -> S3Result<S3Response<PutBucketAclOutput>> {
+        acl::put_bucket(&self.gateway, req.input).await
+    }
+    async fn get_bucket_acl(
+        &self,
+        req: S3Request<GetBucketAclInput>,
+    ) -> S3Result<S3Response<GetBucketAclOutput>> {
+        acl::get_bucket(&self.gateway, &req.input)
+    }
+    async fn put_object_acl(
+        &self,
+        req: S3Request<PutObjectAclInput>,
+    ) -> S3Result<S3Response<PutObjectAclOutput>> {
+        acl::put_object(&self.gateway, req.input).await
+    }
+    async fn get_object_acl(
+        &self,
+        req: S3Request<GetObjectAclInput>,
+    ) -> S3Result<S3Response<GetObjectAclOutput>> {
+        acl::get_object(&self.gateway, &req.input)
+    }
+    async fn put_bucket_ownership_controls(
+        &self,
+        req: S3Request<PutBucketOwnershipControlsInput>,
+    ) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
+        acl::put_ownership(&self.gateway, req.input).await
+    }
+    async fn get_bucket_ownership_controls(
+        &self,
+        req: S3Request<GetBucketOwnershipControlsInput>,
+    ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
+        acl::get_ownership(&self.gateway, &req.input)
+    }
+    async fn delete_bucket_ownership_controls(
+        &self,
+        req: S3Request<DeleteBucketOwnershipControlsInput>,
+    ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
+        acl::delete_ownership(&self.gateway, req.input).await
+    }
+    async fn put_bucket_logging(
+        &self,
+        req: S3Request<PutBucketLoggingInput>,
+    ) -> S3Result<S3Response<PutBucketLoggingOutput>> {
+        logging::put(&self.gateway, req.input).await
+    }
+    async fn get_bucket_logging(
+        &self,
+        req: S3Request<GetBucketLoggingInput>,
+    ) -> S3Result<S3Response<GetBucketLoggingOutput>> {
+        logging::get(&self.gateway, &req.input)
     }
 }

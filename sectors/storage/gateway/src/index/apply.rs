@@ -77,7 +77,7 @@ impl Index {
                     bucket.insert(key.as_bytes(), &found);
                 }
             }
-            Mutation::PutAccessKey { id, secret } => drop(self.access.insert(id, secret)),
+            Mutation::PutAccessKey { id, key } => drop(self.access.insert(id, Arc::new(key))),
             Mutation::DeleteAccessKey { id } => drop(self.access.remove(&id)),
             _ => {}
         }

@@ -2,6 +2,7 @@ use super::*;
 
 mod model;
 
+use crate::access::key::{Place, Scope};
 use crate::record::*;
 use cairn_storage_codec::Profile;
 use cairn_types::{Hash, encode};
@@ -52,6 +53,14 @@ fn index(mutations: impl IntoIterator<Item = Mutation>) -> Index {
         index.apply(mutation);
     }
     index
+}
+
+fn access_key() -> Mutation {
+    let place = Place { bucket: "b".into(), prefix: "p".into() };
+    let scope = Scope { groups: 3, places: vec![place], quota: Some(9) };
+    let key =
+        AccessKey { name: "n".into(), secret: "s".into(), scope: Some(scope), created: 1, expires: Some(2) };
+    Mutation::PutAccessKey { id: "a".into(), key }
 }
 
 fn label(label: Label) -> Mutation {
@@ -168,7 +177,7 @@ fn record_formats_are_frozen() {
                 version: VersionId(5),
             },
             Mutation::AbortUpload { id: [1; 16] },
-            Mutation::PutAccessKey { id: "a".into(), secret: "s".into() },
+            access_key(),
             Mutation::DeleteAccessKey { id: "a".into() },
             label(Label::Tags([("a".into(), "b".into())].into())),
             label(Label::Retention(Some(Retention { mode: LockMode::Compliance, until: 3 }))),
@@ -239,7 +248,7 @@ fn a_snapshot_rebuilds_the_index() {
         put("a", object(1, 10)),
         Mutation::CreateUpload { id: [1; 16], upload },
         Mutation::PutPart { id: [1; 16], number: 1, part },
-        Mutation::PutAccessKey { id: "a".into(), secret: "s".into() },
+        access_key(),
     ]);
     let after = index(before.snapshot());
     assert_eq!(format!("{after:?}"), format!("{before:?}"));

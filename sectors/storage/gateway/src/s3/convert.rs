@@ -1,5 +1,6 @@
 //! Between S3's words and ours.
 
+use crate::access::{OWNER_ID, OWNER_NAME};
 use crate::digest::Digests;
 use crate::error::GatewayError;
 use crate::gateway::BodyStream;
@@ -125,7 +126,7 @@ pub fn unix(at: &Timestamp) -> u64 {
 
 /// The one owner of everything here: the customer whose gateway it is.
 pub fn owner() -> Owner {
-    Owner { display_name: Some("customer".into()), id: Some("customer".into()) }
+    Owner { display_name: Some(OWNER_NAME.into()), id: Some(OWNER_ID.into()) }
 }
 
 /// A canned access control list by its name.

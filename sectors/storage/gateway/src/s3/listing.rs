@@ -154,7 +154,12 @@ pub fn first(g: &Gateway, i: ListObjectsInput) -> S3Result<S3Response<ListObject
 /// Most buckets of a page.
 const MAX_BUCKETS: i32 = 10_000;
 
-pub fn buckets(g: &Gateway, i: ListBucketsInput) -> S3Result<S3Response<ListBucketsOutput>> {
+/// Buckets whose names the asker may see.
+pub fn buckets(
+    g: &Gateway,
+    i: ListBucketsInput,
+    seen: impl Fn(&str) -> bool,
+) -> S3Result<S3Response<ListBucketsOutput>> {
     let prefix = i.prefix.clone().unwrap_or_default();
     let max = i.max_buckets.unwrap_or(MAX_BUCKETS);
     if !(1..=MAX_BUCKETS).contains(&max) {
@@ -167,7 +172,7 @@ pub fn buckets(g: &Gateway, i: ListBucketsInput) -> S3Result<S3Response<ListBuck
     };
     let index = g.index();
     let behind = |name: &String| after.as_ref().is_none_or(|after| name > after);
-    let mut found = index.buckets().filter(|(name, _)| name.starts_with(&prefix) && behind(name));
+    let mut found = index.buckets().filter(|(name, _)| name.starts_with(&prefix) && behind(name) && seen(name));
     let bucket = |(name, bucket): (&String, &crate::index::Bucket)| Bucket {
         name: Some(name.clone()),
         creation_date: Some(timestamp(bucket.created)),

@@ -27,7 +27,8 @@ macro_rules! labels {
             $now,
         )?;
         let tags = tagging::from_header($input.tagging.as_deref())?;
-        let acl = $input.acl.as_ref().map(|acl| canned(acl.as_str())).transpose()?;
+        let grants = [&$input.grant_full_control, &$input.grant_read, &$input.grant_read_acp, &$input.grant_write_acp];
+        let acl = $crate::s3::acl::of_object($input.acl.as_ref(), grants.map(Option::as_ref))?;
         Labels { tags, retention, hold, acl }
     }};
 }
@@ -45,11 +46,6 @@ macro_rules! ungranted {
             "encryption with keys of a key service",
         )?;
         unsupported($input.website_redirect_location.is_some(), "redirection")?;
-        let granted = $input.grant_full_control.is_some()
-            || $input.grant_read.is_some()
-            || $input.grant_read_acp.is_some()
-            || $input.grant_write_acp.is_some();
-        unsupported(granted, "granting by headers")?;
         storage_class($input.storage_class.as_ref())?;
     };
 }
