@@ -28,12 +28,15 @@ pub use hooks::{Denied, Keeper};
 /// Policies that are kept ready at most.
 const MAX_READY: usize = 1000;
 
+/// The text of a policy and what it says; `None`: it cannot be read any more.
+type Ready = (String, Option<Arc<Policy>>);
+
 /// Decides about requests.
 pub struct Gate {
     gateway: Arc<Gateway>,
     desk: Arc<Desk>,
     /// Policies as they were read, by bucket, with the text they come from.
-    ready: Mutex<BTreeMap<String, (String, Option<Arc<Policy>>)>>,
+    ready: Mutex<BTreeMap<String, Ready>>,
     usage: Usage,
 }
 

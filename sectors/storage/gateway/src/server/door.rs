@@ -14,7 +14,6 @@ use crate::s3::convert::seconds;
 use crate::s3::gate::{Gate, other, slow_down};
 use crate::s3::post::{self, Posted};
 use crate::s3::query::Query;
-use futures::StreamExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -209,13 +208,12 @@ impl Door {
             let pass = self.desk.admit(Party::stranger(visit.address)).map_err(|later| slow_down(later.0))?;
             visit.proven(Who::Anonymous, pass);
             self.gate.gateway().index().bucket(bucket).map_err(crate::s3::convert::refusal)?;
-            let stream = body.into_data_stream().map(|chunk| chunk.map_err(Into::into));
             let posted = Posted {
                 visit,
                 bucket,
                 headers: &parts.headers,
                 boundary: &boundary,
-                body: form::arriving(stream),
+                body: form::arriving(body.into_data_stream()),
             };
             return post::upload(&self.gate, posted).await.map(Ok);
         }

@@ -119,9 +119,12 @@ fn variables_are_filled_in() {
     );
 }
 
+/// A condition, what is known, and whether it holds.
+type Case = (Value, &'static [(&'static str, &'static str)], bool);
+
 #[test]
 fn conditions_hold_or_not() {
-    let cases: &[(Value, &[(&str, &str)], bool)] = &[
+    let cases: &[Case] = &[
         (json!({"StringEquals": {"s3:prefix": ["a", "b"]}}), &[("s3:prefix", "b")], true),
         (json!({"StringEquals": {"s3:prefix": "a"}}), &[("s3:prefix", "A")], false),
         (json!({"StringEquals": {"s3:prefix": "a*"}}), &[("s3:prefix", "ab")], false),
