@@ -2,7 +2,9 @@
 
 mod args;
 mod audit;
+mod car;
 mod devnet;
+mod endow;
 mod key;
 mod operator;
 mod output;
@@ -11,6 +13,7 @@ mod s3;
 mod state;
 mod status;
 mod storage;
+mod storage_cost;
 
 use anyhow::Result;
 use args::{Cli, Command, ExportCommand, VerifyCommand};

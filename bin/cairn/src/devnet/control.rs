@@ -48,7 +48,7 @@ impl Control {
     }
 }
 
-fn failed(e: impl std::fmt::Display) -> Refusal {
+pub(super) fn failed(e: impl std::fmt::Display) -> Refusal {
     Refusal::with("devnet.failed", e.to_string(), "see the devnet's standard error")
 }
 
@@ -126,6 +126,10 @@ impl Devnet {
             "doctor" => self.doctor(body["operator"].as_str()).await,
             "exit" => self.exit(text(body, "operator")).await,
             "escrow" => self.escrow().await,
+            "endowment" => self.endowments(body["bucket"].as_str(), epoch).await,
+            "endow" => {
+                self.endow(text(body, "bucket"), body["credits"].as_u64().unwrap_or_default(), epoch).await
+            }
             "pay" => self.pay(body["credits"].as_u64().unwrap_or_default()).await,
             "dispute" => self.dispute(text(body, "operator")).await,
             "lose-gateway" => self.lose_gateway().await,

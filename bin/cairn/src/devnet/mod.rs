@@ -2,6 +2,7 @@
 
 mod control;
 mod demo;
+mod endow;
 pub mod genesis;
 mod keys;
 mod operators;
