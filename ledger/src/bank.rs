@@ -32,6 +32,7 @@ pub enum Pot {
 pub enum CreditPot {
     Account(AccountId),
     Escrow,
+    Endowed,
     Unsettled,
     Spent,
 }
@@ -148,6 +149,7 @@ fn change_credits(s: &mut State<'_>, pot: CreditPot, credits: Credits, add: bool
     let slot = match pot {
         CreditPot::Account(_) => &mut m.free,
         CreditPot::Escrow => &mut m.escrow,
+        CreditPot::Endowed => &mut m.endowed,
         CreditPot::Unsettled => &mut m.unsettled,
         CreditPot::Spent => &mut m.spent,
     };

@@ -108,6 +108,7 @@ pub(crate) fn give_back(s: &mut State<'_>, before: &LeaseRow, charged: Credits) 
     let mut row = before.clone();
     row.refunded = Some(credits);
     pay_credits(s, CreditPot::Escrow, CreditPot::Account(before.entry.customer), credits)?;
+    crate::endowment::end(s, &id, before.entry.customer)?;
     // The lock no longer shows the lease: it leaves the registry.
     save_lease(s, Some(before), None)?;
     s.put::<Leases>(&id, &row);

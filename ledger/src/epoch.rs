@@ -209,6 +209,7 @@ fn work(s: &mut State<'_>, sectors: &Sectors, entry: DueEntry) -> Run<()> {
             Ok(())
         }
         DueEntry::Prune(epoch) => prune(s, epoch),
+        DueEntry::Endowment(lease) => crate::endowment::fill(s, lease),
     }
 }
 

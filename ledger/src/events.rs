@@ -41,4 +41,6 @@ pub enum Event {
     LegalNotice { lease: LeaseId, slot: u16, device: DeviceId, notice: Hash, locked: Amount },
     SaleRefunded { sector: SectorId, sale: Hash, buyer: AccountId, credits: Credits },
     LeaseLapsed { lease: LeaseId },
+    Endowed { lease: LeaseId, credits: Credits },
+    EndowmentSpent { lease: LeaseId },
 }

@@ -205,6 +205,7 @@ fn act(s: &mut State<'_>, sectors: &Sectors, t: &AccountTx) -> Run<()> {
             market::order(s, sectors, who, t.nonce, sector, order, key, escrow, note).map(|_| ())
         }
         Action::Fund { lease, credits } => market::fund(s, who, lease, credits),
+        Action::Endow { lease, credits } => crate::endowment::endow(s, who, lease, credits),
         Action::Close { lease } => market::close(s, who, lease),
         Action::Fence { lease, key, fence } => market::fence(s, who, lease, key, fence),
         Action::Refund { lease, epoch, charged, index, proof } => {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::listing::{bucket, room, seen_rate};
 use crate::state::{Key, Table, open_entry};
 use crate::tables::{
-    Accounts, Chain, Claims, Devices, Disputes, LIST_PAGE, Leases, List, ListPages, Lists, Locks, Money,
-    MoneyRow, Operators, SectorTable,
+    Accounts, Chain, Claims, Devices, Disputes, Endowments, LIST_PAGE, Leases, List, ListPages, Lists, Locks,
+    Money, MoneyRow, Operators, SectorTable,
 };
 
 fn broken(what: String) -> Refusal {
@@ -18,7 +18,7 @@ fn broken(what: String) -> Refusal {
 /// Both conservation identities over the totals.
 ///
 /// CRN: balances + bonds + vault + payable + dust + stakers + treasury + pools + burned = genesis + minted.
-/// Credits: free + escrow + unsettled + spent = issued.
+/// Credits: free + escrow + endowed + unsettled + spent = issued.
 pub fn identities(m: &MoneyRow) -> Result<(), Refusal> {
     let parts = [m.balances, m.bonds, m.vault, m.payable, m.dust, m.stakers, m.treasury, m.pools, m.burned];
     let sum = parts.iter().try_fold(Amount::ZERO, |a, b| a.checked_add(*b));
@@ -28,8 +28,8 @@ pub fn identities(m: &MoneyRow) -> Result<(), Refusal> {
             m.genesis, m.minted
         )));
     }
-    let credits =
-        [m.free, m.escrow, m.unsettled, m.spent].iter().try_fold(Credits::ZERO, |a, b| a.checked_add(*b));
+    let places = [m.free, m.escrow, m.endowed, m.unsettled, m.spent];
+    let credits = places.iter().try_fold(Credits::ZERO, |a, b| a.checked_add(*b));
     if credits != Some(m.issued) {
         return Err(broken(format!("credits in pots {credits:?} are not the {} issued", m.issued)));
     }
@@ -41,6 +41,7 @@ pub fn identities(m: &MoneyRow) -> Result<(), Refusal> {
 struct Sums {
     balances: u128,
     credits: u64,
+    endowed: u128,
     bonds: u128,
     locked: u128,
     lock_rows: u128,
@@ -90,6 +91,7 @@ pub fn check(rows: &BTreeMap<Key, Vec<u8>>) -> Result<(), Refusal> {
     x.operator_bonds = add_up(each::<Operators>(rows)?.iter().map(|(_, o)| o.free_bond.0));
     x.pools = add_up(each::<SectorTable>(rows)?.iter().map(|(_, p)| p.pool.0));
     x.stakes = add_up(each::<Disputes>(rows)?.iter().map(|(_, d)| d.bond.0));
+    x.endowed = add_up(each::<Endowments>(rows)?.iter().map(|(_, e)| e.left.0.into()));
     x.money = each::<Money>(rows)?.into_iter().next().map(|(_, m)| m);
     compare(&x)?;
     held(rows)?;
@@ -107,6 +109,7 @@ fn compare(x: &Sums) -> Result<(), Refusal> {
         ("locked bonds", x.lock_rows, x.locked),
         ("free bonds of operators", x.operator_bonds, x.free_bonds),
         ("free credits", u128::from(x.credits), u128::from(m.free.0)),
+        ("endowments", x.endowed, u128::from(m.endowed.0)),
     ];
     for (what, sum, total) in pairs {
         if sum != total {

@@ -9,6 +9,7 @@
 pub mod bank;
 pub mod claims;
 pub mod dispute;
+pub mod endowment;
 pub mod epoch;
 pub mod events;
 pub mod evidence;

@@ -172,6 +172,14 @@ pub fn close(s: &mut State<'_>, who: AccountId, id: LeaseId) -> Run<()> {
         )
         .into());
     }
+    if crate::endowment::endowed(s, &id)? {
+        return Err(Refusal::new(
+            "lease.endowed",
+            "the lease has an endowment, which is for ever",
+            "wait until it is used up (`cairn storage endowment`), or leave the lease as it is",
+        )
+        .into());
+    }
     let mut row = before.clone();
     row.entry.closing = Some(now);
     save_lease(s, Some(&before), Some(&row))?;

@@ -132,7 +132,8 @@ fn finish_lease(s: &mut State<'_>, lease: &LeaseId) -> Run<()> {
 /// Ends a lease that stayed unpaid. Whoever funds it between the lock and now keeps it.
 fn lapse(s: &mut State<'_>, lease: &LeaseId, deposited: Credits) -> Run<()> {
     let Some(row) = s.get::<Leases>(lease)? else { return Ok(()) };
-    if row.refunded.is_some() || row.entry.deposited > deposited {
+    let paid = row.entry.deposited > deposited || crate::endowment::endowed(s, lease)?;
+    if row.refunded.is_some() || paid {
         return Ok(());
     }
     finish_lease(s, lease)?;

@@ -8,6 +8,7 @@ use cairn_types::{
     UNIT_KINDS,
 };
 
+pub use crate::endowment::EndowmentRow;
 pub use crate::params::ChainParams;
 use crate::settlement::Settlement;
 use crate::state::tables;
@@ -63,6 +64,8 @@ tables! {
     Accused = 24, (DeviceId, Option<LeaseId>) => Amount;
     /// Sums over what was posted for epochs that are neither final nor void.
     EpochDigests = 25, (Epoch, SectorId) => DigestsRow;
+    /// Endowments of leases, while something is left.
+    Endowments = 26, LeaseId => EndowmentRow;
 }
 
 /// Members in one page of a list.
@@ -159,6 +162,8 @@ pub struct MoneyRow {
     pub unsettled: Credits,
     /// Credits spent.
     pub spent: Credits,
+    /// Credits in endowments.
+    pub endowed: Credits,
 }
 
 /// An account.
@@ -456,6 +461,8 @@ pub enum DueEntry {
     Forget(DeviceId, Option<LeaseId>),
     /// An epoch's rows go, unless somebody needs them still.
     Prune(Epoch),
+    /// A lease's escrow is filled from its endowment.
+    Endowment(LeaseId),
 }
 
 /// An open dispute.

@@ -172,6 +172,13 @@ pub enum Action {
         /// Pebbles.
         amount: Amount,
     },
+    /// Locks credits to a lease for ever: its escrow is filled from them; anyone may.
+    Endow {
+        /// Lease, without a term.
+        lease: LeaseId,
+        /// Credits.
+        credits: Credits,
+    },
 }
 
 /// Proof of cumulative earnings.

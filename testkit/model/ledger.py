@@ -50,7 +50,7 @@ class Ledger:
         self.proposer = g["proposer"]
         self.accounts = {a: {"nonce": 0, "balance": b, "credits": 0} for a, b in g["accounts"]}
         total = sum(b for _, b in g["accounts"])
-        names = "balances bonds vault payable dust stakers treasury pools burned issued free escrow unsettled spent"
+        names = "balances bonds vault payable dust stakers treasury pools burned issued free escrow endowed unsettled spent"
         self.m = dict.fromkeys(names.split(), 0)
         self.m["balances"] = total
         self.supply = total
@@ -59,6 +59,7 @@ class Ledger:
         self.epochs, self.sector_epochs, self.postings, self.claims = {}, {}, {}, {}
         self.commitments, self.latest = {}, None
         self.accused, self.due, self.backlog = {}, {}, None
+        self.endowments = {}
         self.memory, self.tally = {}, {"due": {}, "charged": {}, "earned": {}, "unpaid": {}, "sales": set()}
 
     # ---- 2. pots
@@ -112,7 +113,7 @@ class Ledger:
     def check_identities(self):
         crn = "balances bonds vault payable dust stakers treasury pools burned".split()
         assert sum(self.m[k] for k in crn) == self.supply, "CRN"
-        assert sum(self.m[k] for k in "free escrow unsettled spent".split()) == self.m["issued"], "credits"
+        assert sum(self.m[k] for k in "free escrow endowed unsettled spent".split()) == self.m["issued"], "credits"
 
     # ---- 3. blocks
     def begin(self):
@@ -454,10 +455,40 @@ class Ledger:
         self.pay_credits(("account", who), "escrow", credits)
         row["deposited"] += credits
 
+    def act_endow(self, who, lease, credits):
+        row = self.leases.get(lease) or refuse("lease.unknown")
+        if row["refunded"] is not None or row["closing"] is not None:
+            refuse("endow.closing")
+        if credits == 0:
+            refuse("endow.zero")
+        self.pay_credits(("account", who), "endowed", credits)
+        fresh = lease not in self.endowments
+        gift = self.endowments.setdefault(lease, [0, 0])
+        gift[0] += credits
+        gift[1] += credits
+        if fresh:
+            self.due_endowment(lease)
+
+    def due_endowment(self, lease):
+        row, gift = self.leases[lease], self.endowments.get(lease)
+        if gift is None or row["refunded"] is not None or row["closing"] is not None:
+            return
+        most = sum(charge(s["rate"], row["reserve"]) for s in row["slots"]) * self.p["unpaid_epochs"]
+        paid = min(gift[0], most)
+        self.pay_credits("endowed", "escrow", paid)
+        row["deposited"] += paid
+        gift[0] -= paid
+        if gift[0] == 0:
+            del self.endowments[lease]
+        else:
+            self.schedule(self.height + self.p["unpaid_epochs"] * self.p["epoch_blocks"], "endowment", lease)
+
     def act_close(self, who, lease):
         row = self.own_lease(who, lease)
         if row["closing"] is not None and row["closing"] <= self.epoch:
             refuse("lease.closing")
+        if lease in self.endowments:
+            refuse("lease.endowed")
         row["closing"] = self.epoch
 
     def act_fence(self, who, lease, fence):
@@ -718,12 +749,12 @@ class Ledger:
             self.pay_credits("unsettled", ("account", sale["buyer"]), sale["price"])
         elif kind == 7:
             row = self.leases[x[0]]
-            if row["deposited"] == x[1]:
+            if row["deposited"] == x[1] and x[0] not in self.endowments:
                 self.finish(row)
         elif kind == 8:
             row = self.leases[x[0]]
             if row["refunded"] is None and row["closing"] is not None and row["closing"] < epoch:
-                self.give_back(row, x[1])
+                self.give_back(x[0], row, x[1])
         elif kind == 9:
             row = self.devices.get(x[0])
             if row and row["weighed"] <= epoch:
@@ -741,11 +772,12 @@ class Ledger:
                 s["device"] = None
             row["closing"] = self.epoch if row["closing"] is None else min(row["closing"], self.epoch)
 
-    def give_back(self, row, charged):
+    def give_back(self, lease, row, charged):
         credits = sub(row["deposited"], charged)
         self.release_slots(row)
         row["refunded"] = credits
         self.pay_credits("escrow", ("account", row["customer"]), credits)
+        self.pay_credits("endowed", ("account", row["customer"]), self.endowments.pop(lease, [0])[0])
 
     def release_slots(self, row):
         for s in row["slots"]:
@@ -791,7 +823,7 @@ class Ledger:
         leaves = self.final(epoch)["charges"]
         if index >= len(leaves) or leaves[index] != [lease, charged]:
             refuse("refund.proof")
-        self.give_back(row, charged)
+        self.give_back(lease, row, charged)
 
     # ---- 9. locks
     def lock(self, device, epoch, amount, code, finder):
@@ -898,6 +930,7 @@ class Ledger:
                 k: [[slot(s) for s in v["slots"]], v["helpers"], v["deposited"], v["closing"], v["refunded"], v["fence"]]
                 for k, v in self.leases.items()
             },
+            "endowments": self.endowments,
             "locks": sorted(
                 [k[0], k[1], -1 if k[2] is None else k[2], k[3] or "", v["amount"], v["left"]] for k, v in self.locks.items()
             ),

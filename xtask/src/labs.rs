@@ -113,11 +113,18 @@ impl FromStr for Seeds {
     }
 }
 
-/// Runs the engine's simulation for each seed.
+/// Segment-years of each profile in `sim durability`.
+const SEGMENT_YEARS: &str = "100000";
+
+/// Runs the engine's simulation for each seed, or the one of durability.
 ///
 /// # Errors
 /// When the crate is not there or no such test ran.
-pub fn sim(seeds: &Seeds) -> Result<bool> {
+pub fn sim(what: &str, seeds: &Seeds) -> Result<bool> {
+    if what == "durability" {
+        let years = [("CAIRN_DURABILITY_YEARS", SEGMENT_YEARS.to_owned())];
+        return one_test("cairn-storage-gateway", "durability", &years);
+    }
     let range = format!("{}..{}", seeds.from, seeds.to);
     one_test("cairn-engine", "sim_seeds", &[("CAIRN_SIM_SEEDS", range)])
 }

@@ -43,8 +43,12 @@ enum Task {
         /// A name from the table in xtask/src/labs.rs
         name: Option<String>,
     },
-    /// The consensus engine under simulated faults, one run for each seed
+    /// The consensus engine under simulated faults, one run for each seed; or `durability`: the model of losses against a
+    /// simulation of 100,000 segment-years of each profile
     Sim {
+        /// `engine` or `durability`
+        #[arg(default_value = "engine", value_parser = ["engine", "durability"])]
+        what: String,
         /// Seeds as A..B; B itself is not run
         #[arg(long, default_value = "0..16")]
         seeds: labs::Seeds,
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
         Task::E2e { name } if name.as_deref() == Some("nat") => nat::command(),
         Task::E2e { name } => e2e::command(name.as_deref()),
         Task::Bench { name } => labs::bench(name.as_deref()),
-        Task::Sim { seeds } => labs::sim(&seeds),
+        Task::Sim { what, seeds } => labs::sim(&what, &seeds),
         Task::Fuzz { seconds, target } => labs::fuzz(seconds, target.as_deref()),
     };
     match outcome {

@@ -253,9 +253,20 @@ pub enum StorageCommand {
     Rm {
         /// s3://bucket/key.
         at: String,
-        /// Only show what would be deleted.
+        /// Only show what would be deleted, and what that saves.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Objects as files of content-addressed blocks (CAR).
+    #[command(subcommand)]
+    Car(CarCommand),
+    /// Let everybody fetch an object, or all below a prefix, by its content's name (CID), through /ipfs/ beside S3.
+    Publish {
+        /// s3://bucket/key, or s3://bucket/prefix/ for a directory.
+        at: String,
+        /// Hash of the blocks.
+        #[arg(long, value_enum, default_value_t = CarHash::Sha256)]
+        hash: CarHash,
     },
     /// Rebuild the gateway's state from the recovery phrase and the network alone. A gateway that still runs loses
     /// its right to write.
@@ -277,7 +288,12 @@ pub enum StorageCommand {
     },
     /// Show what is paid: what is left in each lease's escrow, and for how long that lasts.
     Escrow,
-    /// Show what storing so much costs, and how safe it is. A devnet charges a million times as much, so that a minute
+    /// Pay once to keep a bucket: credits that are locked to its leases for ever and fill their escrows. Nobody can take
+    /// them out again. Other objects in the same leases are kept with it.
+    Endow(EndowArgs),
+    /// Show what is endowed, and how many years of keeping it pays for, if nothing changes and under stress.
+    Endowment,
+    /// Show what storing so much costs here and elsewhere, and how safe it is. A devnet charges a million times as much, so that a minute
     /// shows money.
     Cost {
         /// Size: bytes, or with kB, MB, GB, TB (1000) or KiB, MiB, GiB, TiB (1024), such as 500GB or 64MiB.
@@ -320,6 +336,61 @@ pub enum AccessKeyCommand {
         /// Id of the key, as `cairn storage key ls` shows it.
         id: String,
     },
+}
+
+/// `cairn storage endow`.
+#[derive(Args, Debug)]
+pub struct EndowArgs {
+    /// s3://bucket.
+    pub at: String,
+    /// Credits (micro-dollars) to lock; without it, as many as the assumptions ask for.
+    #[arg(long, value_name = "N")]
+    pub credits: Option<u64>,
+    /// Assumed: years to pay for.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub years: u32,
+    /// Assumed: how much cheaper storing becomes each year, in hundredths of a percent (50 is 0.5 %).
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=5000))]
+    pub decline: u32,
+    /// Only show what it would cost, how long it lasts, and its stress test.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `cairn storage car`.
+#[derive(Subcommand, Debug)]
+pub enum CarCommand {
+    /// Write an object, or all below a prefix as a directory, into a CAR file; print its root (leaves of 1 MiB, nodes of
+    /// 1024 links, as `ipfs-car` makes them).
+    Export {
+        /// s3://bucket/key, or s3://bucket/prefix/ for a directory.
+        from: String,
+        /// File to write; an existing one is replaced.
+        file: PathBuf,
+        /// Hash of the blocks.
+        #[arg(long, value_enum, default_value_t = CarHash::Sha256)]
+        hash: CarHash,
+    },
+    /// Store the files of a CAR file as objects, after every block was checked against its name.
+    Import {
+        /// CAR file, version 1.
+        file: PathBuf,
+        /// s3://bucket/prefix; a missing bucket is made.
+        to: String,
+        /// Only check the file, and show the price of a month.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// How blocks are hashed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CarHash {
+    /// SHA2-256: every tool reads it.
+    #[value(name = "sha2-256")]
+    Sha256,
+    /// BLAKE3.
+    Blake3,
 }
 
 /// `cairn export`.

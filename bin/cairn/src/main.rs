@@ -2,8 +2,10 @@
 
 mod args;
 mod audit;
+mod car;
 mod config;
 mod devnet;
+mod endow;
 mod gateway;
 mod home;
 mod key;
@@ -20,6 +22,7 @@ mod s3;
 mod state;
 mod status;
 mod storage;
+mod storage_cost;
 mod up;
 
 use anyhow::Result;

@@ -4,7 +4,6 @@ mod key;
 
 use anyhow::{Context, Result};
 use cairn_client::Client;
-use cairn_storage_codec::durability::{self, Assumptions};
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Body, Method};
@@ -13,9 +12,9 @@ use std::path::Path;
 use tokio::io::AsyncWriteExt;
 
 use crate::args::{StorageCommand, parse_size};
-use crate::devnet::genesis::{AT_REST, EGRESS};
 use crate::output::{Failure, Out, bytes, table};
 use crate::s3::{S3, tag, tags};
+use crate::storage_cost::{DELETE, Estimate};
 
 /// Runs a storage command.
 pub async fn run(client: &Client, out: Out, command: StorageCommand) -> Result<()> {
@@ -24,23 +23,27 @@ pub async fn run(client: &Client, out: Out, command: StorageCommand) -> Result<(
             let size = parse_size(&size)
                 .map_err(|e| Failure::new("storage.size", e, "write a number with a unit"))?;
             let domains = endpoint(client).await.map(|e| e.1).unwrap_or(16);
-            cost(out, size, u64::from(months), domains)
+            Estimate::new(size, u64::from(months), domains).tell(out)
         }
         StorageCommand::Put { file, to, dry_run } => {
             let (s3, domains) = endpoint(client).await?;
             let size =
                 std::fs::metadata(&file).with_context(|| format!("cannot read {}", file.display()))?.len();
             if dry_run {
-                return cost(out, size, 1, domains);
+                return Estimate::new(size, 1, domains).tell(out);
             }
             put(&s3, out, &file, &to, size).await
         }
         StorageCommand::Get { from, file } => get(&endpoint(client).await?.0, out, &from, &file).await,
         StorageCommand::Ls { at } => ls(&endpoint(client).await?.0, out, at.as_deref()).await,
-        StorageCommand::Rm { at, dry_run } => rm(&endpoint(client).await?.0, out, &at, dry_run).await,
+        StorageCommand::Rm { at, dry_run } => rm(client, out, &at, dry_run).await,
         StorageCommand::Key(command) => key::run(client, out, command).await,
         StorageCommand::Share { at, expires } => key::share(client, out, &at, expires).await,
         StorageCommand::Escrow => escrow(client, out).await,
+        StorageCommand::Car(command) => crate::car::run(client, out, command).await,
+        StorageCommand::Publish { at, hash } => crate::car::publish(client, out, &at, hash).await,
+        StorageCommand::Endow(asked) => crate::endow::endow(client, out, asked).await,
+        StorageCommand::Endowment => crate::endow::show(client, out).await,
         StorageCommand::Recover { phrase } => recover(client, out, &phrase).await,
     }
 }
@@ -67,7 +70,7 @@ async fn escrow(client: &Client, out: Out) -> Result<()> {
 }
 
 /// The S3 endpoint of the devnet behind the API, and the failure domains of its market.
-async fn endpoint(client: &Client) -> Result<(S3, u16)> {
+pub async fn endpoint(client: &Client) -> Result<(S3, u16)> {
     let facts = client.devnet("facts", &json!({})).await.map_err(|e| {
         if e.is_unreachable() {
             return anyhow::Error::new(e);
@@ -85,7 +88,7 @@ async fn endpoint(client: &Client) -> Result<(S3, u16)> {
 }
 
 /// `s3://bucket/key`.
-fn split(at: &str) -> Result<(&str, &str)> {
+pub fn split(at: &str) -> Result<(&str, &str)> {
     let rest = at.strip_prefix("s3://").ok_or_else(|| {
         Failure::new("storage.name", format!("{at:?} is no name of an object"), "write s3://bucket/key")
     })?;
@@ -100,13 +103,19 @@ fn progress(out: Out, size: u64) -> ProgressBar {
     ProgressBar::new(size).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// Makes a bucket that is missing.
+pub async fn bucket_of(s3: &S3, bucket: &str) -> Result<()> {
+    if s3.send(Method::HEAD, &format!("/{bucket}"), &[], None).await.is_err() {
+        s3.send(Method::PUT, &format!("/{bucket}"), &[], None).await?;
+    }
+    Ok(())
+}
+
 async fn put(s3: &S3, out: Out, file: &Path, to: &str, size: u64) -> Result<()> {
     let (bucket, key) = split(to)?;
     let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let key = if key.is_empty() || key.ends_with('/') { format!("{key}{name}") } else { key.to_owned() };
-    if s3.send(Method::HEAD, &format!("/{bucket}"), &[], None).await.is_err() {
-        s3.send(Method::PUT, &format!("/{bucket}"), &[], None).await?;
-    }
+    bucket_of(s3, bucket).await?;
     let bar = progress(out, size);
     let inner = bar.clone();
     let reader =
@@ -164,14 +173,8 @@ async fn get(s3: &S3, out: Out, from: &str, file: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn ls(s3: &S3, out: Out, at: Option<&str>) -> Result<()> {
-    let Some(at) = at else {
-        let xml = s3.send(Method::GET, "/", &[], None).await?.text().await?;
-        let names: Vec<String> = tags(&xml, "Bucket").iter().filter_map(|b| tag(b, "Name")).collect();
-        out.answer(&json!({"buckets": names}), || names.join("\n"));
-        return Ok(());
-    };
-    let (bucket, prefix) = split(at)?;
+/// Keys below a prefix with their bytes.
+pub async fn list(s3: &S3, bucket: &str, prefix: &str) -> Result<Vec<(String, u64)>> {
     let (mut objects, mut token) = (Vec::new(), None::<String>);
     loop {
         let mut query = vec![("list-type", "2"), ("prefix", prefix)];
@@ -188,24 +191,46 @@ async fn ls(s3: &S3, out: Out, at: Option<&str>) -> Result<()> {
             break;
         }
     }
-    let list: Vec<_> = objects.iter().map(|(k, s)| json!({"key": k, "bytes": s})).collect();
-    out.answer(&json!({"bucket": bucket, "objects": list}), || {
+    Ok(objects)
+}
+
+async fn ls(s3: &S3, out: Out, at: Option<&str>) -> Result<()> {
+    let Some(at) = at else {
+        let xml = s3.send(Method::GET, "/", &[], None).await?.text().await?;
+        let names: Vec<String> = tags(&xml, "Bucket").iter().filter_map(|b| tag(b, "Name")).collect();
+        out.answer(&json!({"buckets": names}), || names.join("\n"));
+        return Ok(());
+    };
+    let (bucket, prefix) = split(at)?;
+    let objects = list(s3, bucket, prefix).await?;
+    let listed: Vec<_> = objects.iter().map(|(k, s)| json!({"key": k, "bytes": s})).collect();
+    out.answer(&json!({"bucket": bucket, "objects": listed}), || {
         let rows: Vec<Vec<String>> = objects.iter().map(|(k, s)| vec![k.clone(), bytes(*s)]).collect();
         table(&["key", "size"], &rows, 1)
     });
     Ok(())
 }
 
-async fn rm(s3: &S3, out: Out, at: &str, dry_run: bool) -> Result<()> {
+async fn rm(client: &Client, out: Out, at: &str, dry_run: bool) -> Result<()> {
+    let (s3, domains) = endpoint(client).await?;
     let (bucket, key) = split(at)?;
     let head = s3.send(Method::HEAD, &format!("/{bucket}/{key}"), &[], None).await?;
     let size = head.content_length().unwrap_or(0);
     if !dry_run {
         s3.send(Method::DELETE, &format!("/{bucket}/{key}"), &[], None).await?;
     }
-    out.answer(&json!({"bucket": bucket, "key": key, "deleted": !dry_run}), || {
+    let saved = Estimate::new(size, 1, domains).at_rest();
+    let object = json!({
+        "bucket": bucket, "key": key, "deleted": !dry_run, "bytes": size,
+        "at_rest_month_micro_usd": saved.to_string(), "refund": DELETE,
+    });
+    out.answer(&object, || {
         let verb = if dry_run { "would delete" } else { "deleted" };
-        format!("{verb} s3://{bucket}/{key}, {}", bytes(size))
+        format!(
+            "{verb} s3://{bucket}/{key}, {}\nat rest   {} a month at list price\nrefund    {DELETE}",
+            bytes(size),
+            crate::storage_cost::dollars(saved)
+        )
     });
     Ok(())
 }
@@ -221,45 +246,6 @@ async fn recover(client: &Client, out: Out, phrase: &str) -> Result<()> {
             "recovered {} buckets and {} objects; the older gateway can no longer write",
             answer["buckets"], answer["objects"]
         )
-    });
-    Ok(())
-}
-
-/// What `size` bytes cost for so many months at the devnet's list prices, and how safe they are.
-fn cost(out: Out, size: u64, months: u64, domains: u16) -> Result<()> {
-    let choice = durability::choose(domains, &Assumptions::default());
-    let profile = choice.profile;
-    let stored = u128::from(size) * u128::from(profile.n()) / u128::from(profile.k());
-    // A month of 30 days; the devnet's price at rest is the market's a million times over, that of reading ten times.
-    let units = stored.div_ceil(1024) * 2_592_000 * u128::from(months);
-    let rest = AT_REST.charge(units).map(|c| c.0 / 1_000_000).unwrap_or(u64::MAX);
-    let once = EGRESS.charge(u128::from(size).div_ceil(1024)).map(|c| c.0 / 10).unwrap_or(u64::MAX);
-    let loss = choice.report.annual_loss;
-    let object = json!({
-        "bytes": size, "months": months, "domains": domains, "k": profile.k(), "n": profile.n(),
-        "expansion": durability::expansion(profile), "at_rest_micro_usd": rest.to_string(),
-        "read_once_micro_usd": once.to_string(), "annual_loss_probability": loss, "warning": choice.warning(),
-    });
-    out.answer(&object, || {
-        let mut text = format!(
-            "{} for {months} month(s)\n\
-             kept as     any {} of {} fragments on {domains} failure domains, {:.2} bytes for each of yours\n\
-             at rest     ${}.{:06}   (1.52 $ a TB-month to operators, before the expansion)\n\
-             read once   ${}.{:06}\n\
-             loss        {loss:.1e} a year, computed: every disk fails once a year, repaired within a day, independently",
-            bytes(size),
-            profile.k(),
-            profile.n(),
-            durability::expansion(profile),
-            rest / 1_000_000,
-            rest % 1_000_000,
-            once / 1_000_000,
-            once % 1_000_000,
-        );
-        if let Some(w) = choice.warning() {
-            text.push_str(&format!("\nwarning     {w}"));
-        }
-        text
     });
     Ok(())
 }

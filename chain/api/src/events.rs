@@ -150,6 +150,8 @@ describe! {
     LegalNotice { lease, slot, device, notice, locked }
     SaleRefunded { sector, sale, buyer, credits }
     LeaseLapsed { lease }
+    Endowed { lease, credits }
+    EndowmentSpent { lease }
 }
 
 /// Where to begin.

@@ -68,6 +68,7 @@ fn money(text: &mut Text, m: &MoneyRow) {
     let credits = [
         ("free", m.free.0),
         ("escrow", m.escrow.0),
+        ("endowed", m.endowed.0),
         ("unsettled", m.unsettled.0),
         ("spent", m.spent.0),
         ("issued", m.issued.0),

@@ -94,6 +94,9 @@ fn action_json(net: &Net, who: &AccountId, action: &Action) -> String {
         Action::Fund { lease, credits } => {
             format!(r#"{{"fund":{{"lease":"{lease}","credits":{}}}}}"#, credits.0)
         }
+        Action::Endow { lease, credits } => {
+            format!(r#"{{"endow":{{"lease":"{lease}","credits":{}}}}}"#, credits.0)
+        }
         Action::Close { lease } => format!(r#"{{"close":{{"lease":"{lease}"}}}}"#),
         Action::Fence { lease, fence, .. } => format!(r#"{{"fence":{{"lease":"{lease}","fence":{fence}}}}}"#),
         Action::Refund { lease, epoch, charged, index, .. } => format!(
@@ -276,7 +279,7 @@ fn lease_json(r: &LeaseRow) -> String {
 fn dump(net: &Net) -> String {
     let m = net.money();
     let totals = format!(
-        r#"{{"balances":{},"bonds":{},"vault":{},"payable":{},"dust":{},"stakers":{},"treasury":{},"pools":{},"burned":{},"issued":{},"free":{},"escrow":{},"unsettled":{},"spent":{}}}"#,
+        r#"{{"balances":{},"bonds":{},"vault":{},"payable":{},"dust":{},"stakers":{},"treasury":{},"pools":{},"burned":{},"issued":{},"free":{},"escrow":{},"endowed":{},"unsettled":{},"spent":{}}}"#,
         m.balances.0,
         m.bonds.0,
         m.vault.0,
@@ -289,6 +292,7 @@ fn dump(net: &Net) -> String {
         m.issued.0,
         m.free.0,
         m.escrow.0,
+        m.endowed.0,
         m.unsettled.0,
         m.spent.0
     );
@@ -339,6 +343,8 @@ fn dump(net: &Net) -> String {
         let lease = lease.map(|l| l.to_string()).unwrap_or_default();
         Some((format!("{device}{lease}"), amount.0.to_string()))
     });
+    let endowments =
+        table::<Endowments>(net, |k, r| Some((k.to_string(), format!("[{},{}]", r.left.0, r.paid.0))));
     let sales = table::<Sales>(net, |k, r| Some((k.1.to_string(), r.paid.0.to_string())));
     object([
         ("totals".into(), totals),
@@ -346,6 +352,7 @@ fn dump(net: &Net) -> String {
         ("operators".into(), object(operators)),
         ("devices".into(), object(devices)),
         ("leases".into(), object(leases)),
+        ("endowments".into(), object(endowments)),
         ("locks".into(), list(locks.into_iter().map(|x| x.1))),
         ("claims".into(), object(claims)),
         ("disputes".into(), list(disputes)),
@@ -509,7 +516,11 @@ impl Play {
             }
             16 => {
                 let credits = Credits(self.dice.roll(1000));
-                self.act(who, Action::Fund { lease, credits });
+                let gift = self.dice.roll(2) == 0;
+                self.act(
+                    who,
+                    if gift { Action::Endow { lease, credits } } else { Action::Fund { lease, credits } },
+                );
             }
             17 => self.act(buyer, Action::Close { lease }),
             18 => {

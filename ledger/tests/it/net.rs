@@ -88,6 +88,8 @@ pub struct Net {
     pub tally: Map,
     pub digests: (LtHash, LtHash),
     pub first: Option<Writes>,
+    /// Escrows as the latest lock froze them.
+    pub locked: BTreeMap<LeaseId, Credits>,
     /// What happened, for the model in Python.
     pub tape: Option<Vec<String>>,
 }
@@ -177,6 +179,7 @@ impl Net {
             tally: Map::default(),
             digests: (LtHash::new(), LtHash::new()),
             first,
+            locked: BTreeMap::new(),
             tape: None,
         }
     }
@@ -222,6 +225,11 @@ impl Net {
         let checked = self.execute(Mode::Check, &built.txs, false).expect("a built block is valid");
         assert_eq!(built.writes, checked.writes, "builder and checker agree");
         assert_eq!(built.receipts, checked.receipts);
+        // The lock comes before everything else that an epoch's first block does.
+        let starts = self.height.is_multiple_of(self.genesis.params.epoch_blocks);
+        if starts {
+            self.locked = self.deposits();
+        }
         for (k, v) in &built.writes {
             match v {
                 Some(v) => drop(self.rows.insert(*k, v.clone())),
@@ -348,6 +356,13 @@ impl Net {
         self.one(tx).expect("seed");
     }
 
+    fn deposits(&self) -> BTreeMap<LeaseId, Credits> {
+        let rows = self.rows.iter().filter(|(k, _)| k[0] == Leases::TAG);
+        rows.map(|(_, v)| open_entry::<Leases>(v).expect("decodes"))
+            .map(|(id, row)| (id, row.entry.deposited))
+            .collect()
+    }
+
     pub fn snapshot(&self, epoch: Epoch) -> Snapshot {
         let all = |tag: u8| self.rows.iter().filter(move |(k, _)| k[0] == tag).map(|(_, v)| v.clone());
         let mut devices = BTreeMap::new();
@@ -362,7 +377,8 @@ impl Net {
         for v in all(Leases::TAG) {
             let (id, row) = open_entry::<Leases>(&v).expect("decodes");
             if row.refunded.is_none() {
-                leases.insert(id, row.entry);
+                let deposited = self.locked.get(&id).copied().unwrap_or(row.entry.deposited);
+                leases.insert(id, LeaseEntry { deposited, ..row.entry });
             }
         }
         let mut sales: Vec<SaleEntry> =

@@ -19,6 +19,7 @@ enum Step {
     Withdraw(u64, usize),
     Order(u64, u16, u64, u64),
     Fund(u64, usize, u64),
+    Endow(u64, usize, u64),
     Close(u64, usize),
     Dispute(u64, usize, u8),
     Pool(u64, u128),
@@ -40,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         (who.clone(), 0usize..8).prop_map(|(a, b)| Step::Withdraw(a, b)),
         (who.clone(), 0u16..4, 0u64..300, 0u64..100_000).prop_map(|(a, b, c, d)| Step::Order(a, b, c, d)),
         (who.clone(), 0usize..8, 0u64..1000).prop_map(|(a, b, c)| Step::Fund(a, b, c)),
+        (who.clone(), 0usize..8, 0u64..1000).prop_map(|(a, b, c)| Step::Endow(a, b, c)),
         (who.clone(), 0usize..8).prop_map(|(a, b)| Step::Close(a, b)),
         (who.clone(), 0usize..8, 0u8..3).prop_map(|(a, b, c)| Step::Dispute(a, b, c)),
         (who.clone(), 0..CRN).prop_map(|(a, b)| Step::Pool(a, b)),
@@ -111,6 +113,9 @@ impl World {
                     epochs: 0,
                 });
                 self.net.order(a, order, escrow).map(|l| self.leases.push(l))
+            }
+            Step::Endow(a, l, x) => {
+                self.net.act(a, Action::Endow { lease: lease(self, l), credits: Credits(x) }).map(|_| ())
             }
             Step::Fund(a, l, x) => {
                 self.net.act(a, Action::Fund { lease: lease(self, l), credits: Credits(x) }).map(|_| ())

@@ -706,3 +706,53 @@ fn a_sale_without_a_supplier_is_paid_back_after_the_window() {
     let settled = net.epoch(&[]);
     assert_eq!(settled.settlement.sales, Credits(90));
 }
+
+#[test]
+fn an_endowment_pays_a_lease_until_it_is_used_up_and_nobody_can_take_it() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    // The rates of the toy: 1 credit for each of three slots and unit of reserve, six epochs at a time.
+    let lease = net.order(5, order(3, 1000), 10).unwrap();
+    let price = cairn_ledger::endowment::price(&net.lease(&lease).entry, 6);
+    assert_eq!(price, Credits(18));
+    let refused = |net: &mut Net, n, action: Action| net.act(n, action).unwrap_err();
+    assert_eq!(refused(&mut net, 5, Action::Endow { lease, credits: Credits(0) }), "endow.zero");
+    let free = net.get::<Accounts>(&account(5)).unwrap().credits;
+    net.act(5, Action::Endow { lease, credits: Credits(25) }).unwrap();
+    assert_eq!((net.money().endowed, net.lease(&lease).entry.deposited), (Credits(7), Credits(28)));
+    assert_eq!(net.get::<Accounts>(&account(5)).unwrap().credits, Credits(free.0 - 25));
+    assert_eq!(refused(&mut net, 5, Action::Close { lease }), "lease.endowed");
+    let gift = Action::BuyCredits { account: account(6), credits: Credits(20), max_cost: Amount(u128::MAX) };
+    net.act(5, gift).unwrap();
+    // Anybody may add; the next filling comes at its time all the same.
+    net.act(6, Action::Endow { lease, credits: Credits(20) }).unwrap();
+    assert_eq!((net.money().endowed, net.lease(&lease).entry.deposited), (Credits(27), Credits(28)));
+    let mut seen = vec![];
+    for _ in 0..13 {
+        net.next_epoch();
+        seen.push(net.money().endowed.0);
+    }
+    assert_eq!(seen, [27, 27, 27, 27, 27, 27, 9, 9, 9, 9, 9, 9, 0]);
+    assert_eq!(net.lease(&lease).entry.deposited, Credits(55));
+    assert!(net.get::<Endowments>(&lease).is_none());
+    net.act(5, Action::Close { lease }).unwrap();
+    assert_eq!(refused(&mut net, 5, Action::Endow { lease, credits: Credits(9) }), "endow.closing");
+    let _ = devices;
+}
+
+#[test]
+fn an_endowed_lease_that_reads_more_than_it_pays_does_not_lapse() {
+    let (mut net, devices) = market(4);
+    net.next_epoch();
+    // Dues are ten times what the reserve costs (the toy counts seconds): the escrow runs dry at once.
+    let lease = net.order(5, order(3, 1000), 7).unwrap();
+    net.act(5, Action::Endow { lease, credits: Credits(60) }).unwrap();
+    let mut lapses = 0;
+    for _ in 0..8 {
+        let settled = net.epoch(&worked(&devices));
+        lapses += settled.outcomes.iter().filter(|o| matches!(o, Outcome::Lapse { .. })).count();
+        let held = net.lease(&lease).entry.slots.iter().filter(|s| !vacant(s)).count();
+        assert!(held == 3 || net.get::<Endowments>(&lease).is_none(), "an endowed lease keeps its slots");
+    }
+    assert!(lapses > 0, "the rules asked for it");
+}

@@ -130,6 +130,10 @@ impl Devnet {
             "key-new" => self.new_key(body).await,
             "key-ls" => self.list_keys().await,
             "key-revoke" => self.revoke_key(text(body, "id")).await,
+            "endowment" => self.endowments(body["bucket"].as_str(), epoch).await,
+            "endow" => {
+                self.endow(text(body, "bucket"), body["credits"].as_u64().unwrap_or_default(), epoch).await
+            }
             "pay" => self.pay(body["credits"].as_u64().unwrap_or_default()).await,
             "dispute" => self.dispute(text(body, "operator")).await,
             "lose-gateway" => self.lose_gateway().await,

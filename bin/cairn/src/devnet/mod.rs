@@ -3,6 +3,7 @@
 mod access;
 mod control;
 mod demo;
+mod endow;
 pub mod genesis;
 pub mod keys;
 mod operators;

@@ -11,6 +11,12 @@
 //! P(loss within a year) = 1 - exp(-rate)
 //! ```
 //!
+//! With r = n - 1, where every loss is repaired at once and repairs overlap, as the network does it, the first term is one
+//! over the mean time until n - k + 1 fragments are missing. With i missing, losses come at (n - i) L and repairs end at
+//! i / T, so that from i to i + 1 it takes `t_i = (1 + t_(i-1) i / T) / ((n - i) L)` on average, and all steps together
+//! `t_0 + ... + t_(n-k)` (a birth-death process; checked against a simulation of the network's own schedule, see
+//! docs/reliability.md).
+//!
 //! Independence is the weak point of every such model: a common fault (one software version, one country)
 //! is not in the first term and must be named as an event.
 
@@ -74,15 +80,40 @@ fn cycle_years(n: u16, r: u16, loss: f64) -> f64 {
     (r + 1..=n).map(|i| 1.0 / (f64::from(i) * loss)).sum()
 }
 
+/// Mean years until n - k + 1 of n are missing, when each is repaired within T of its loss.
+fn years_at_once(n: u16, k: u16, a: &Assumptions) -> f64 {
+    let step = |(sum, before): (f64, f64), i: u16| {
+        let down = if i == 0 { 0.0 } else { before * f64::from(i) / a.repair_years };
+        let took = (1.0 + down) / (f64::from(n - i) * a.loss);
+        (sum + took, took)
+    };
+    (0..=n - k).fold((0.0, 0.0), step).0
+}
+
+/// The steady repair time that is as dangerous as repairs of mean length `mean` that end once in each `step` only: what is
+/// judged by epochs is repaired in batches, and the mean would understate it. The power mean of order n - k over the ages
+/// that a loss can have, `mean - step / 2` to `mean + step / 2`. Needs `mean >= step / 2`.
+pub fn stepped_repair(profile: Profile, mean: f64, step: f64) -> f64 {
+    let m = f64::from(profile.n() - profile.k());
+    if m == 0.0 || step <= 0.0 {
+        return mean;
+    }
+    let power = |age: f64| age.powf(m + 1.0);
+    ((power(mean + step / 2.0) - power(mean - step / 2.0)) / ((m + 1.0) * step)).powf(1.0 / m)
+}
+
 /// Chance that a segment is lost within a year. `threshold` is r: repair is ordered when r are left; taken
 /// as n - 1 if larger and as k - 1 (no repair in time) if smaller.
 pub fn annual_loss(profile: Profile, threshold: u16, a: &Assumptions) -> f64 {
     let (k, n) = (profile.k(), profile.n());
     let r = threshold.min(n - 1).max(k - 1);
     let q = -(-a.loss * a.repair_years).exp_m1();
+    let common: f64 = a.events.iter().map(|e| e.per_year * binomial_tail(n, e.share, n - k + 1)).sum();
+    if r == n - 1 {
+        return -(-(1.0 / years_at_once(n, k, a) + common)).exp_m1();
+    }
     // With r = k - 1 the end of the cycle is the loss itself, and the tail below is P[.. >= 0] = 1.
     let wear = binomial_tail(r, q, r + 1 - k) / cycle_years(n, r, a.loss);
-    let common: f64 = a.events.iter().map(|e| e.per_year * binomial_tail(n, e.share, n - k + 1)).sum();
     -(-(wear + common)).exp_m1()
 }
 

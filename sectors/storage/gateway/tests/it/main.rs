@@ -1,6 +1,7 @@
 //! The whole gateway in one process, over operators in memory.
 
 mod car;
+mod durability;
 mod escrow;
 mod faults;
 mod history;
