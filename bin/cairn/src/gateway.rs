@@ -36,6 +36,8 @@ use crate::price::{Per, parse_dollars, rate};
 use crate::s3::S3;
 use crate::up::plan::Facts;
 
+/// Where S3 clients connect unless it is set.
+const S3_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 /// Region that S3 clients must name.
 const REGION: &str = "cairn";
 /// How long an escrow should last: the gateway fills it up from the account's credits meanwhile.
@@ -58,7 +60,7 @@ pub async fn run(args: GatewayArgs, out: Out) -> Result<()> {
     let manager = Manager::from_env();
     let home = Home::make(&args.dir)?;
     let config = configured(&home, &args)?;
-    let listen = config.s3.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 9000));
+    let listen = config.s3.unwrap_or(S3_ADDRESS);
     loopback(listen, false, "gateway.listen")?;
     let link = home.link()?;
     let client = home.client()?;
@@ -134,6 +136,7 @@ fn configured(home: &Home, args: &GatewayArgs) -> Result<Config> {
             "choose another --dir for another network",
         ));
     }
+    loopback(new.s3.unwrap_or(S3_ADDRESS), false, "gateway.listen")?;
     new.save(home.path())?;
     // As it is read, with what the environment says.
     home.config()

@@ -86,12 +86,13 @@ mod tests {
     #[test]
     fn a_rate_survives_being_shown_and_read() {
         for rate_in in [1, 592, 593, 592_000_000, 592_000_100] {
-            for per in [Per::Month, Per::Served] {
-                let shown = micro_dollars(per, Rate(rate_in));
-                if per == Per::Month || rate_in > 10_000 {
-                    assert_eq!(rate(per, u64::try_from(shown).unwrap()), Rate(rate_in));
-                }
-            }
+            let shown = micro_dollars(Per::Month, Rate(rate_in));
+            assert_eq!(rate(Per::Month, u64::try_from(shown).unwrap()), Rate(rate_in));
+        }
+        // A micro-dollar a TB served is 1024 steps of the rate.
+        for rate_in in [1024, 7_168_000_000, 71_680_000_000] {
+            let shown = micro_dollars(Per::Served, Rate(rate_in));
+            assert_eq!(rate(Per::Served, u64::try_from(shown).unwrap()), Rate(rate_in));
         }
         // 592 pico-credits a KiB-second is the market's price of about 1.5 $.
         assert_eq!(micro_dollars(Per::Month, Rate(592)), 1_498_500);

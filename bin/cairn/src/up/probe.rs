@@ -222,10 +222,8 @@ mod tests {
             let speed = Speed { write, sync: Duration::from_millis(ms) };
             judge_disk(Ok(speed), Path::new("/d"), true).code
         };
-        assert_eq!(
-            (disk(200_000_000, 3), disk(200_000_000, 300), disk(1_000_000, 3)),
-            ("disk.speed", "disk.slow", "disk.slow")
-        );
+        let codes = [disk(200_000_000, 3), disk(200_000_000, 300), disk(1_000_000, 3)];
+        assert_eq!(codes, ["disk.speed", "disk.slow", "disk.slow"]);
         let failed = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
         assert_eq!(judge_disk(Err(failed), Path::new("/d"), false).code, "disk.read_only");
         let levels = [0, 20_000, 400_000].map(|apart| judge_clock(apart).level);

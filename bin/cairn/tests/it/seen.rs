@@ -11,6 +11,8 @@ use crate::golden;
 const NOBODY: &str = "http://127.0.0.1:1";
 /// 64 digits that are no settlement.
 const DIGITS: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
+/// A network of which no node is up.
+const LINK: &str = "cairn:join/join1qyrswpc8qurswpc8qurswpc8qurswpc8qurswpc8qurswpc8qurswqgqqqqpyqqqqp58gars8ghj7vfjxuhrqt3s9ccn5vgqqqqqqp3qr8u";
 /// Long enough for a key file.
 const PASSPHRASE: &str = "a long enough passphrase";
 
@@ -24,9 +26,16 @@ struct Seen {
 fn cairn(dir: &Path, words: &[&str], passphrase: Option<&str>) -> Seen {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cairn"));
     command.args(words).current_dir(dir).stdin(std::process::Stdio::null());
-    for name in
-        ["CAIRN_API", "CAIRN_LOG", "CAIRN_PASSPHRASE", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-    {
+    for name in [
+        "CAIRN_API",
+        "CAIRN_DIR",
+        "CAIRN_LOG",
+        "CAIRN_PASSPHRASE",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
         command.env_remove(name);
     }
     if let Some(p) = passphrase {
@@ -105,6 +114,24 @@ fn mistakes() -> Vec<(Vec<&'static str>, Option<&'static str>)> {
         (vec!["key", "new", "--out", "new.key", "--phrase", "swapped.words"], key),
         (vec!["key", "show", "missing.key"], None),
         (vec!["key", "show", "note.txt"], None),
+        (vec!["up", "--dir", "op"], None),
+        (vec!["up", "--dir", "op", "--yes"], None),
+        (vec!["up", "--dir", "op", "--yes", "--join", "cairn:join/join1qqqq"], None),
+        (vec!["up", "--dir", "op", "--yes", "--join", LINK], None),
+        (vec!["gateway", "--dir", "gw"], None),
+        (vec!["gateway", "--dir", "gw", "--join", LINK, "--s3", "0.0.0.0:9000"], None),
+        (vec!["node", "--dir", "n"], None),
+        (vec!["node", "--dir", "n", "--listen", "0.0.0.0:7070"], None),
+        (vec!["node", "--dir", "n", "--genesis", "note.txt"], None),
+        (vec!["relay", "--join", "https://example.org"], None),
+        (vec!["network", "show", "cairn:join/"], None),
+        (vec!["set"], None),
+        (vec!["set", "price", "2", "--dir", "nothing"], None),
+        (vec!["set", "prise", "2", "--dir", "home"], None),
+        (vec!["set", "offer", "lots", "--dir", "home"], None),
+        (vec!["status", "--dir", "nothing"], None),
+        (vec!["doctor", "--dir", "home"], None),
+        (vec!["exit", "--dry-run"], None),
     ]
 }
 
@@ -115,6 +142,8 @@ fn desk() -> tempfile::TempDir {
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write("note.txt", "neither a pack nor a key\n");
     std::fs::set_permissions(dir.path().join("note.txt"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::create_dir(dir.path().join("home")).unwrap();
+    write("home/cairn.toml", &format!("join = \"{LINK}\"\n"));
     write("few.words", "abandon ability\n");
     write("unknown.words", &"abandon cairn ".repeat(12));
     write("swapped.words", &"abandon ability ".repeat(12));

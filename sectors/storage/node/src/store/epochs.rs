@@ -135,7 +135,10 @@ impl Store {
     /// The disk.
     pub fn put_report(&self, report: &Audited) -> Result<(), StoreError> {
         let at = [key(report.epoch).as_slice(), report.device.as_ref()].concat();
-        self.index.write(|tx| tx.put(REPORTS, &at, report))
+        self.index.write(|tx| {
+            tx.put(REPORTS, &at, report);
+            Ok(())
+        })
     }
 
     /// True if a settlement has taken this revision over.
