@@ -208,6 +208,7 @@ mod tests {
             locked: Amount(0),
             listed: listed.then_some(Listing { bucket: 0, room: 0, own: 0, any: 0 }),
             deficit: (0, Epoch(0)),
+            weight: (0, Epoch(0)),
             duties: 0,
             absent: false,
         }

@@ -2,7 +2,7 @@
 
 use super::convert::{answer, owner, refusal, seconds};
 use super::gate::denied;
-use crate::access::OWNER_ID;
+use crate::access::{OWNER_ID, OWNER_NAME};
 use crate::gateway::Gateway;
 use crate::index::Condition;
 use crate::record::{CannedAcl, Label, Ownership, Setting};

@@ -5,7 +5,7 @@ use crate::digest::Digests;
 use crate::error::GatewayError;
 use crate::gateway::BodyStream;
 use crate::index::Condition;
-use crate::record::{Algorithm, Attributes, CannedAcl, Checksum, Etag};
+use crate::record::{Algorithm, Attributes, Checksum, Etag};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
@@ -127,20 +127,6 @@ pub fn unix(at: &Timestamp) -> u64 {
 /// The one owner of everything here: the customer whose gateway it is.
 pub fn owner() -> Owner {
     Owner { display_name: Some(OWNER_NAME.into()), id: Some(OWNER_ID.into()) }
-}
-
-/// A canned access control list by its name.
-pub fn canned(name: &str) -> S3Result<CannedAcl> {
-    match name {
-        "private" => Ok(CannedAcl::Private),
-        "public-read" => Ok(CannedAcl::PublicRead),
-        "public-read-write" => Ok(CannedAcl::PublicReadWrite),
-        "authenticated-read" => Ok(CannedAcl::AuthenticatedRead),
-        "bucket-owner-read" => Ok(CannedAcl::BucketOwnerRead),
-        "bucket-owner-full-control" => Ok(CannedAcl::BucketOwnerFullControl),
-        "log-delivery-write" => Ok(CannedAcl::LogDeliveryWrite),
-        _ => Err(s3_error!(InvalidArgument, "the canned ACL is not known here")),
-    }
 }
 
 /// There is one storage class.
