@@ -80,7 +80,8 @@ impl Seated {
     pub async fn start(config: SeatConfig) -> Result<Self, SeatError> {
         let store = Arc::new(open(&config.dir, config.capacity).await?);
         let c = config;
-        let leases = Arc::new(ChainLeases::new(c.client.clone(), c.clock.clone(), c.network, c.identity.device));
+        let leases =
+            Arc::new(ChainLeases::new(c.client.clone(), c.clock.clone(), c.network, c.identity.device));
         let chain: Arc<dyn ChainView> = leases.clone();
         let (identity, device) = (c.identity.clone(), c.identity.device);
         let held = Arc::downgrade(&store);
@@ -95,7 +96,8 @@ impl Seated {
         let auditor = Auditor::new(identity.clone(), c.transport, c.network, c.params.clone());
         service.set_confirmer(Arc::new(agent.clone()));
         let duties = Duties::new(identity.clone(), store.clone(), chain, c.cheats);
-        let worker = StorageWorker::new(duties, store, leases.clone(), device, c.params.clone(), service.clone());
+        let worker =
+            StorageWorker::new(duties, store, leases.clone(), device, c.params.clone(), service.clone());
         let reports = worker.reports();
         let worker = ErasedWorker::<Storage, _>::new(Arc::new(worker));
         let hot = Device::new(c.client.clone(), device, SecretKey::from_seed(&identity.key.seed()));

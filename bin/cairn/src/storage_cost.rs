@@ -85,7 +85,7 @@ impl Estimate {
         let choice = durability::choose(domains, &Assumptions::default());
         let profile = choice.profile;
         let stored = u128::from(size) * u128::from(profile.n()) / u128::from(profile.k());
-        let units = stored.div_ceil(1024) * MONTH * u128::from(months);
+        let units = stored.div_ceil(1024).saturating_mul(MONTH).saturating_mul(u128::from(months));
         let rest = AT_REST.charge(units).map(|c| c.0 / REST_FACTOR).unwrap_or(u64::MAX);
         let once =
             EGRESS.charge(u128::from(size).div_ceil(1024)).map(|c| c.0 / EGRESS_FACTOR).unwrap_or(u64::MAX);

@@ -10,8 +10,8 @@ pub use settings::{
     Ownership, PublicAccess, Retention, Rule, Setting, Span, Tags, VersionId, Versioning,
 };
 
-use crate::index::Version;
 use crate::access::key::AccessKey;
+use crate::index::Version;
 use borsh::{BorshDeserialize, BorshSerialize};
 use cairn_storage_codec::{SegmentId, SegmentMeta};
 use cairn_types::Hash;

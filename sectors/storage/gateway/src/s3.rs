@@ -74,7 +74,8 @@ impl S3 for GatewayS3 {
         &self,
         req: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        let key = req.credentials.as_ref().and_then(|c| self.gateway.index().access_key(&c.access_key).cloned());
+        let key =
+            req.credentials.as_ref().and_then(|c| self.gateway.index().access_key(&c.access_key).cloned());
         let seen = |name: &str| key.as_ref().and_then(|k| k.scope.as_ref()).is_none_or(|s| s.sees(name));
         listing::buckets(&self.gateway, req.input, seen)
     }

@@ -177,7 +177,9 @@ pub async fn put_object(g: &Gateway, i: PutObjectAclInput) -> S3Result<S3Respons
     super::convert::unsupported(i.version_id.is_some_and(|v| v != "null"), "the list of a version")?;
     let list = asked(i.acl.as_ref().map(ObjectCannedACL::as_str), i.access_control_policy.as_ref())?;
     refuse_public(g, &i.bucket, list)?;
-    g.set_label(&i.bucket, &i.key, None, Label::Acl(Some(list)), Condition::at(seconds())).await.map_err(refusal)?;
+    g.set_label(&i.bucket, &i.key, None, Label::Acl(Some(list)), Condition::at(seconds()))
+        .await
+        .map_err(refusal)?;
     answer(PutObjectAclOutput::default())
 }
 

@@ -172,7 +172,8 @@ pub fn buckets(
     };
     let index = g.index();
     let behind = |name: &String| after.as_ref().is_none_or(|after| name > after);
-    let mut found = index.buckets().filter(|(name, _)| name.starts_with(&prefix) && behind(name) && seen(name));
+    let mut found =
+        index.buckets().filter(|(name, _)| name.starts_with(&prefix) && behind(name) && seen(name));
     let bucket = |(name, bucket): (&String, &crate::index::Bucket)| Bucket {
         name: Some(name.clone()),
         creation_date: Some(timestamp(bucket.created)),

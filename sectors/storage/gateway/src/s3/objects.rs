@@ -27,7 +27,8 @@ macro_rules! labels {
             $now,
         )?;
         let tags = tagging::from_header($input.tagging.as_deref())?;
-        let grants = [&$input.grant_full_control, &$input.grant_read, &$input.grant_read_acp, &$input.grant_write_acp];
+        let grants =
+            [&$input.grant_full_control, &$input.grant_read, &$input.grant_read_acp, &$input.grant_write_acp];
         let acl = $crate::s3::acl::of_object($input.acl.as_ref(), grants.map(Option::as_ref))?;
         Labels { tags, retention, hold, acl }
     }};
