@@ -433,7 +433,7 @@ def test_what_is_not_there_says_so(s3, bucket):
     site = {"IndexDocument": {"Suffix": "index.html"}}
     refused = [
         refusal(s3.put_bucket_website, Bucket=bucket, WebsiteConfiguration=site),
-        refusal(s3.get_bucket_accelerate_configuration, Bucket=bucket),
+        refusal(s3.list_bucket_metrics_configurations, Bucket=bucket),
         refusal(s3.get_object_torrent, Bucket=bucket, Key="k"),
     ]
     assert refused == [(501, "NotImplemented")] * 3

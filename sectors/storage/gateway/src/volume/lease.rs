@@ -89,6 +89,10 @@ impl Lease {
     pub fn set_retired(&self, retired: bool) {
         self.retired.store(retired, Ordering::Relaxed);
     }
+    /// Notes that data are on their way to it: what is gone again before the next look was there nevertheless.
+    pub fn set_used(&self) {
+        *super::lock(&self.idle) = Idle::Used;
+    }
     /// Notes whether it holds anything; for how many epochs it has been empty after it held something.
     pub fn idle_epochs(&self, empty: bool, now: Epoch) -> u64 {
         let mut idle = super::lock(&self.idle);

@@ -178,6 +178,7 @@ impl Volume {
             let used = self.used_chunks(&lease.id()).saturating_add(claimed);
             if used.saturating_add(chunks) <= lease.chunks_per_slot() {
                 claims.insert(lease.id(), claimed.saturating_add(chunks));
+                lease.set_used();
                 let claim = Claim { claims: Arc::clone(&self.claims), lease: lease.id(), chunks };
                 return Ok((lease, claim));
             }

@@ -174,3 +174,15 @@ async fn an_idle_lease_that_is_used_again_stays() {
     }
     assert_eq!(g.escrows().await.unwrap()[1].lease, lease);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_gone_before_the_next_look_was_there_nevertheless() {
+    let (world, g) = paying(1_000).await;
+    put(&g, "k", &bytes(50_000, 1)).await.unwrap();
+    g.delete_object("b", "k").await.unwrap();
+    for epoch in 2..=8 {
+        world.chain.set_epoch(epoch);
+        g.upkeep().await.unwrap();
+    }
+    assert_eq!(g.escrows().await.unwrap().len(), 1, "the lease was used, and is closed");
+}
