@@ -1,6 +1,7 @@
 """Multipart uploads: parts, completion, copies of parts, listings."""
 
 import hashlib
+import http.client
 
 import pytest
 
@@ -422,3 +423,12 @@ def test_metadata_of_an_upload_is_the_objects(s3, plain, key):
     made.complete()
     head = s3.head_object(Bucket=plain, Key=key)
     assert (head["Metadata"], head["ContentType"], head["CacheControl"]) == ({"a": "b"}, "x/y", "no-store")
+
+
+def test_a_refused_body_ends_its_connection(devnet, s3):
+    path = f"/{fresh_bucket(s3)}/k?partNumber=1&uploadId=none"
+    link = http.client.HTTPConnection(devnet["s3"]["endpoint"].removeprefix("http://"), timeout=30)
+    link.request("PUT", path, body=b"x" * 100_000)
+    refused = link.getresponse()
+    assert (refused.status, refused.getheader("connection")) == (403, "close")
+    link.close()

@@ -52,16 +52,20 @@ pub async fn create(
     })
 }
 
-pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-    let (headers, trailer) = (req.headers, req.trailing_headers);
-    let i = req.input;
+/// What a part is to be, and what its body must be.
+fn prepared(
+    g: &Gateway,
+    i: UploadPartInput,
+    headers: &hyper::HeaderMap,
+    trailer: Option<s3s::TrailingHeaders>,
+) -> S3Result<(PutPart, Expected)> {
     unsupported(i.sse_customer_algorithm.is_some(), "encryption with a key of the customer's")?;
     let (id, number) = (upload_id(&i.upload_id)?, part_number(i.part_number)?);
     let mut expected = Expected::new(
         [&i.checksum_crc32, &i.checksum_crc32c, &i.checksum_crc64nvme, &i.checksum_sha1, &i.checksum_sha256]
             .map(Option::as_ref),
         i.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
-        &headers,
+        headers,
         trailer,
         i.content_md5.as_deref(),
     )?;
@@ -80,7 +84,20 @@ pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Re
         copied: false,
         now: seconds(),
     };
-    let done = g.put_part(put, body(i.body), move |d| expected.verify(d)).await.map_err(refusal)?;
+    Ok((put, expected))
+}
+
+pub async fn part(g: &Gateway, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+    let mut i = req.input;
+    let blob = i.body.take();
+    let (put, expected) = match prepared(g, i, &req.headers, req.trailing_headers) {
+        Ok(prepared) => prepared,
+        Err(e) => {
+            drain(blob).await;
+            return Err(e);
+        }
+    };
+    let done = g.put_part(put, body(blob), move |d| expected.verify(d)).await.map_err(refusal)?;
     let [crc32, crc32c, crc64, sha1, sha256] = checksum_fields(&done.checksums);
     answer(UploadPartOutput {
         e_tag: Some(part_etag(done.md5)),

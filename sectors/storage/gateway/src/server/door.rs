@@ -116,6 +116,7 @@ impl Door {
         let visit = Arc::new(Visit::new(address, secure, entry.time, entry));
         request.extensions_mut().insert(Arc::clone(&visit));
         let (method, origin) = (request.method().clone(), request.headers().get("origin").cloned());
+        let sends_body = !request.body().is_end_stream();
         let answered = match proof {
             Err(e) => Err(e),
             Ok(_) if method == Method::OPTIONS => self.preflight(&visit, &bucket, request.headers()),
@@ -131,6 +132,10 @@ impl Door {
         }
         let mut answer = answer;
         self.decorate(&mut answer, &visit, &bucket, &method, origin.as_ref());
+        if sends_body && !answer.status().is_success() {
+            // A body that was refused may still be on its way, and what follows it could not be told from it.
+            answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(self.wrap(answer, visit, busy))
     }
 
